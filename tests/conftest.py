@@ -1,0 +1,18 @@
+"""Fixtures that every part shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REAL_DATA = Path(os.environ.get("HISTOANNO_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real slides and annotation files; the test is skipped where it is absent."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real data: {REAL_DATA} does not exist (set HISTOANNO_REAL_DATA)")
+    return REAL_DATA
