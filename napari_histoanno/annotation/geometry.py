@@ -1,20 +1,23 @@
 """The shapes an annotator draws, kept in the form in which they were drawn.
 
 An ellipse stays centre, axes and angle; a click stays a point; a scribble keeps its width. Converting to polygons is a
-decision (it loses what the annotator meant), so it is made late and by name, never on the way into storage. Everything is
-in level-0 pixels, (x, y) order, corner-based: pixel (i, j) covers [j, j + 1) x [i, i + 1).
+decision (it loses what the annotator meant), so it is made late and by name, never on the way into storage. Everything
+is in level-0 pixels, (x, y) order, corner-based: pixel (i, j) covers [j, j + 1) x [i, i + 1).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import shapely
 from shapely import affinity
-from shapely.geometry.base import BaseGeometry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shapely.geometry.base import BaseGeometry
 
 Bounds: TypeAlias = tuple[float, float, float, float]
 
@@ -176,14 +179,17 @@ def from_native(native: Mapping[str, Any]) -> Geometry:
     Raises
     ------
     ValueError
-        If ``kind`` is unknown or a parameter is out of range.
+        If ``kind`` is unknown, or a parameter is missing, superfluous or out of range.
     """
     values = dict(native)
     kind = values.pop("kind", None)
-    if kind == "scribble":
-        return Scribble(tuple((float(x), float(y)) for x, y in values["points"]), float(values["width"]))
-    if kind == "area":
-        return Area(shapely.from_wkt(values["wkt"]))
-    if kind not in _KINDS:
-        raise ValueError(f"unknown geometry kind {kind!r}")
-    return _KINDS[kind](**values)
+    try:
+        if kind == "scribble":
+            return Scribble(tuple((float(x), float(y)) for x, y in values["points"]), float(values["width"]))
+        if kind == "area":
+            return Area(shapely.from_wkt(values["wkt"]))
+        if kind in _KINDS:
+            return _KINDS[kind](**{name: float(value) for name, value in values.items()})
+    except (TypeError, KeyError, shapely.errors.GEOSException) as error:
+        raise ValueError(f"not the parameters of a geometry of kind {kind!r}: {error}") from error
+    raise ValueError(f"unknown geometry kind {kind!r}")

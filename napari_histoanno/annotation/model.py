@@ -1,22 +1,26 @@
 """An annotation: who said what about which place of which slide, how finely, and how sure.
 
-Records are immutable. Correcting one adds a new version, converting one adds a derived record that points at its parent, so
-conversions can be undone, compared and scored, and nothing an annotator drew is ever overwritten by a computation.
+Records are immutable. Correcting one adds a new version, converting one adds a derived record that points at its
+parent, so conversions can be undone, compared and scored, and nothing an annotator drew is ever overwritten by a
+computation.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from napari_histoanno.annotation.geometry import Bounds, Geometry
 from napari_histoanno.annotation.scheme import MAX_CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_histoanno.annotation.geometry import Bounds, Geometry
 
 
 class Granularity(StrEnum):

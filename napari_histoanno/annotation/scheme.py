@@ -1,16 +1,18 @@
 """What can be said of tissue in a project: an ordered hierarchy of label classes.
 
-Class ids are 1 ... C and stable: renaming or reordering never changes what a painted pixel means. 0 is never a class; in
-every mask it means unlabelled, which is "not known", not "background". The class marked ``background`` is what unlabelled
-pixels inside an exhaustive region become.
+Class ids are 1 ... C and stable: renaming or reordering never changes what a painted pixel means. 0 is never a class;
+in every mask it means unlabelled, which is "not known", not "background". The class marked ``background`` is what
+unlabelled pixels inside an exhaustive region become.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 UNLABELLED = 0
 MAX_CLASSES = 255
