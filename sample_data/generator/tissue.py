@@ -1,0 +1,256 @@
+"""The plan of a slide: where tissue lies, and which glands, fat cells, vessels and lymphoid aggregates grow in it.
+
+The plan is drawn on a grid of 4 px: its fields are signed and smooth (positive inside, in level-0 pixels), so that their borders
+are sharp after enlarging. Glands are cells of a bent Voronoi diagram with their corners rounded: they crowd, press and mould each
+other as glands do, with septa of varying width between them, where circles thrown at random would look like coins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from sample_data.generator.fields import Field, Mask, Shape, blur, noise
+from sample_data.generator.packing import scatter, spread, thin
+
+CELL = 4
+"""Width of a pixel of the plan in level-0 pixels."""
+
+FAR = np.float32(-1e3)
+
+
+@dataclass(frozen=True, slots=True)
+class GlandStyle:
+    """How a kind of gland grows; lengths in level-0 pixels."""
+
+    spacing: float
+    bend: float
+    gap: float
+    radius: tuple[float, float]
+    thickness: tuple[float, float]
+    solid: float
+    cribriform: float
+    missing: float
+
+
+MALIGNANT = GlandStyle(
+    spacing=185, bend=34, gap=8, radius=(95, 230), thickness=(38, 62), solid=0.3, cribriform=0.25, missing=0.12
+)
+BENIGN = GlandStyle(
+    spacing=128, bend=9, gap=11, radius=(44, 82), thickness=(25, 29), solid=0.0, cribriform=0.0, missing=0.06
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Glands:
+    """Glands of one kind: signed depth below their outer border, and that of their lumens."""
+
+    depth: Field
+    lumen: Field
+
+    @classmethod
+    def none(cls, shape: Shape) -> Glands:
+        return cls(np.full(shape, FAR), np.full(shape, FAR))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Signed fields of a slide on the coarse grid, level-0 pixels, positive inside."""
+
+    tissue: Field
+    tumour: Glands
+    benign: Glands
+    fat: Field
+    fat_wall: Field
+    lymphoid: Field
+    vessel: Field
+    stream: Field
+
+    @property
+    def shape(self) -> Shape:
+        return (self.tissue.shape[0], self.tissue.shape[1])
+
+
+def signed(mask: Mask) -> Field:
+    """Distance to the border of a mask in level-0 pixels, positive inside."""
+    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray((inside - outside) * CELL, np.float32)
+
+
+def draw_plan(size: tuple[int, int], rng: np.random.Generator) -> Plan:
+    """Plan of a slide of ``size`` = (width, height) level-0 pixels."""
+    shape = (-(-size[1] // CELL), -(-size[0] // CELL))
+    tissue = _outline(shape, rng)
+    room = tissue > 24
+    tumour_zone = _share(noise(shape, 1500 / CELL, rng, 2), room, 0.5)
+    fat_zone = _share(noise(shape, 1100 / CELL, rng, 2), room & ~tumour_zone, 0.26)
+    benign_zone = _share(noise(shape, 900 / CELL, rng, 2), room & ~tumour_zone & ~fat_zone, 0.45)
+    tumour = _glands(tumour_zone, MALIGNANT, rng)
+    benign = _glands(benign_zone & (tumour.depth < -25), BENIGN, rng)
+    nearest = np.maximum(tumour.depth, benign.depth)
+    fat, wall = _fat(fat_zone, np.minimum(tissue - 5, -nearest - 18), rng)
+    lymphoid = _lymphoid(tissue, nearest, fat, rng)
+    vessel = _vessels(np.minimum(tissue, -np.maximum(nearest, np.maximum(fat, lymphoid))), rng)
+    stream = _stream(np.maximum(nearest, vessel), rng)
+    return Plan(tissue, tumour, benign, fat, wall, lymphoid, vessel, stream)
+
+
+def _outline(shape: Shape, rng: np.random.Generator) -> Field:
+    rows, columns = np.indices(shape, np.float32)
+    reach = min(shape) * CELL
+    v, u = (rows / shape[0] - 0.5) * 2, (columns / shape[1] - 0.5) * 2
+    turn = rng.uniform(-0.25, 0.25)
+    u, v = u * np.cos(turn) + v * np.sin(turn), v * np.cos(turn) - u * np.sin(turn)
+    radius = (np.abs(u / 0.99) ** 3 + np.abs(v / 0.97) ** 3) ** (1 / 3)
+    field = (1 - radius) * reach / 2
+    field += noise(shape, 0.45 * reach / CELL, rng, 3) * 0.07 * reach
+    field += noise(shape, 90 / CELL, rng, 3) * min(9.0, reach / 100)
+    outline = signed(field > 0)
+    crack = noise(shape, 700 / CELL, rng, 4)
+    where = noise(shape, 900 / CELL, rng)
+    slope = np.hypot(*np.gradient(blur(crack, 2.0))) / CELL + 1e-4
+    width = np.clip((where - 0.9) * 14, -20, 16)
+    return np.minimum(outline, np.abs(crack) / slope - width).astype(np.float32)
+
+
+def _share(score: Field, room: Mask, share: float) -> Mask:
+    if not room.any():
+        return room
+    return np.asarray(room & (score > np.quantile(score[room], 1 - share)))
+
+
+def _voronoi(
+    zone: Mask, seeds: NDArray[np.float64], weights: NDArray[np.float64], bends: tuple[Field, Field], round_over: float
+) -> tuple[NDArray[np.int64], Field, Field]:
+    """Nearest seed, distance to it and rounded distance to the cell's border, for the pixels of a zone."""
+    rows, columns = np.nonzero(zone)
+    x = (columns + 0.5) * CELL + bends[0][zone]
+    y = (rows + 0.5) * CELL + bends[1][zone]
+    k = min(4, len(seeds))
+    distance, index = cKDTree(seeds).query(np.stack([x, y], 1), k=k)
+    distance = distance.reshape(len(x), k) + weights[index.reshape(len(x), k)]
+    order = np.argsort(distance, axis=1)
+    distance = np.take_along_axis(distance, order, 1)
+    nearest = np.take_along_axis(index.reshape(len(x), k), order, 1)[:, 0]
+    if k == 1:
+        return nearest, distance[:, 0].astype(np.float32), np.full(len(x), 1e3, np.float32)
+    others = np.exp(-(distance[:, 1:] - distance[:, 1:2]) / round_over).sum(1)
+    rounded = distance[:, 1] - round_over * np.log(others)
+    return nearest, distance[:, 0].astype(np.float32), ((rounded - distance[:, 0]) / 2).astype(np.float32)
+
+
+def _glands(zone: Mask, style: GlandStyle, rng: np.random.Generator) -> Glands:
+    shape = (zone.shape[0], zone.shape[1])
+    seeds = spread(zone, style.spacing, rng, CELL)
+    if len(seeds) == 0:
+        return Glands.none(shape)
+    n = len(seeds)
+    around = np.asarray(signed(zone) > -60)
+    bend = style.bend
+    bends = (
+        noise(shape, 3.2 * bend / CELL + 12, rng, 3) * bend * 0.8,
+        noise(shape, 3.2 * bend / CELL + 12, rng, 3) * bend * 0.8,
+    )
+    weights = rng.uniform(-0.17, 0.17, n) * style.spacing
+    nearest, centre, edge = _voronoi(around, seeds, weights, bends, 0.13 * style.spacing)
+    radius = rng.uniform(*style.radius, n)
+    missing = rng.random(n) < style.missing
+    gap = np.maximum(style.gap * (1 + 0.9 * noise(shape, 160 / CELL, rng, 2)[around]), 2.5)
+    depth = np.full(shape, FAR)
+    inside = np.minimum(edge - gap, radius[nearest] - centre)
+    depth[around] = np.where(missing[nearest], -20, np.minimum(inside, signed(zone)[around] + 50))
+    depth = blur(np.maximum(depth, -60), 1.6)
+    depth = signed(depth > 0) if style is BENIGN else blur(signed(depth > 0), 1.2)
+    lumen = np.full(shape, FAR)
+    lumen[around] = _lumens(depth[around], nearest, n, style, noise(shape, 62 / CELL, rng, 2)[around], rng)
+    return Glands(depth, blur(np.maximum(lumen, -40), 1.0))
+
+
+def _lumens(
+    depth: Field, gland: NDArray[np.int64], n: int, style: GlandStyle, texture: Field, rng: np.random.Generator
+) -> Field:
+    kind = rng.random(n)
+    thickness = rng.uniform(*style.thickness, n)[gland]
+    single = depth - thickness - texture * 0.11 * style.bend
+    holes = np.minimum(depth - 22, (texture - 0.55) * 16)
+    lumen = np.where(kind[gland] < style.solid + style.cribriform, holes, single)
+    return np.where(kind[gland] < style.solid, -40, lumen).astype(np.float32)
+
+
+def _fat(zone: Mask, allowed: Field, rng: np.random.Generator) -> tuple[Field, Field]:
+    shape = (zone.shape[0], zone.shape[1])
+    seeds = spread(zone, 96, rng, CELL)
+    wall = np.full(shape, FAR)
+    if len(seeds) == 0:
+        return np.full(shape, FAR), wall
+    around = np.asarray(signed(zone) > -20)
+    bends = (noise(shape, 130 / CELL, rng, 2) * 7, noise(shape, 130 / CELL, rng, 2) * 7)
+    weights = rng.uniform(-16, 16, len(seeds))
+    nearest, _, edge = _voronoi(around, seeds, weights, bends, 5.0)
+    missing = rng.random(len(seeds)) < 0.05
+    wall[around] = np.where(missing[nearest], -20, edge)
+    field = np.minimum(np.minimum(signed(around), allowed), blur(np.maximum(wall, -20), 1.0) + 12)
+    return field.astype(np.float32), wall
+
+
+def _lymphoid(tissue: Field, glands: Field, fat: Field, rng: np.random.Generator) -> Field:
+    shape = (tissue.shape[0], tissue.shape[1])
+    free = (tissue > 60) & (glands < -8) & (fat < -20)
+    area = tissue.size * CELL**2
+    count = max(1, round(area / 1.7e6))
+    centres = scatter(free, count, rng, CELL)
+    rows, columns = np.indices(shape, np.float32)
+    field = np.full(shape, FAR)
+    largest = min(330.0, 0.14 * min(shape) * CELL)
+    for x, y in centres:
+        radius = rng.uniform(0.45, 1) * largest
+        squeeze, turn = rng.uniform(0.6, 1), rng.uniform(0, np.pi)
+        dx, dy = (columns + 0.5) * CELL - x, (rows + 0.5) * CELL - y
+        along = dx * np.cos(turn) + dy * np.sin(turn)
+        across = (dy * np.cos(turn) - dx * np.sin(turn)) / squeeze
+        field = np.maximum(field, radius - np.hypot(along, across))
+    field += noise(shape, 190 / CELL, rng, 3) * 0.16 * largest
+    limit = np.minimum(np.minimum(tissue - 14, -glands - 7), -fat - 8)
+    return np.minimum(field, limit).astype(np.float32)
+
+
+def _vessels(free: Field, rng: np.random.Generator) -> Field:
+    field = np.full(free.shape, FAR)
+    points = scatter(np.asarray(free > 26), round(free.size * CELL**2 / 1.6e5), rng, CELL)
+    if len(points) == 0:
+        return field
+    rows, columns = (points // CELL).astype(int).T[::-1]
+    radius = np.minimum(free[rows, columns] - 10, rng.uniform(13, 26, len(points)) * rng.choice([1, 1, 1, 1.9], len(points)))
+    squeeze = rng.uniform(0.5, 1, len(points))
+    turn = rng.uniform(0, np.pi, len(points))
+    reach = radius + 60
+    for i in thin(points, reach, reach, turn, rng):
+        x, y, r = points[i, 0], points[i, 1], radius[i]
+        half = int(r + 24)
+        x0, y0 = max(int(x - half) // CELL, 0), max(int(y - half) // CELL, 0)
+        window = field[y0 : int(y + half) // CELL + 1, x0 : int(x + half) // CELL + 1]
+        v, u = np.indices(window.shape)
+        dx, dy = (u + x0 + 0.5) * CELL - x, (v + y0 + 0.5) * CELL - y
+        along = dx * np.cos(turn[i]) + dy * np.sin(turn[i])
+        across = (dy * np.cos(turn[i]) - dx * np.sin(turn[i])) / squeeze[i]
+        bent = across + 0.22 * r * np.sin(along / r * 1.7)
+        window[...] = np.maximum(window, (r - np.hypot(along, bent)) * squeeze[i])
+    return field
+
+
+def _stream(objects: Field, rng: np.random.Generator) -> Field:
+    """Stream function whose level sets the collagen follows: around glands and vessels, else in long waves."""
+    shape = (objects.shape[0], objects.shape[1])
+    rows, columns = np.indices(shape, np.float32)
+    turn = rng.uniform(0, np.pi)
+    stream = (columns * np.cos(turn) + rows * np.sin(turn)) * CELL * 0.8
+    stream = stream + noise(shape, 900 / CELL, rng, 2) * 210
+    away = -blur(objects, 2.0)
+    weight = np.exp(-np.maximum(away, 0) / 45)
+    stream = stream * (1 - weight) + away * weight
+    return (stream + noise(shape, 80 / CELL, rng) * 5.0 + noise(shape, 36 / CELL, rng) * 1.3).astype(np.float32)
