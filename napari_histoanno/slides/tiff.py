@@ -1,0 +1,311 @@
+"""Tiled and stripped TIFF, SVS and OME-TIFF pyramids.
+
+tifffile reads the structure, then every tile is fetched with one positioned read and decoded by imagecodecs straight
+into an array: no intermediate zarr or dask graph, no lock, one shared cache. Pyramids in SubIFDs (OME-TIFF), of which
+OpenSlide sees level 0 only, are read in full.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import tifffile
+
+from napari_histoanno.slides.cache import decoding_threads, tile_cache
+from napari_histoanno.slides.errors import SlideError
+from napari_histoanno.slides.rgb import MIN_IS_BLACK, PALETTE, RGB, YCBCR, ColourModel, white_of
+from napari_histoanno.slides.slide import Slide, SlideInfo, levels_of
+from napari_histoanno.slides.tiff_metadata import mpp_of, number, properties_of
+from napari_histoanno.slides.tiff_segments import (
+    APERIO_YCBCR,
+    JPEG,
+    WEBP,
+    PositionedFile,
+    Segments,
+    segments_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_histoanno.slides.cache import Pixels
+    from napari_histoanno.slides.rgb import Samples
+
+ASSOCIATED = {"thumbnail", "label", "macro", "overview"}
+ASPECT_TOLERANCE = 0.02
+MAX_ASSOCIATED_PIXELS = 1 << 27
+PROBED_TILES = 16
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One picture of the file, ready to be read."""
+
+    width: int
+    height: int
+    planes: tuple[Segments, ...]
+    separate: int
+    colour: ColourModel
+    dtype: np.dtype[Any]
+    bits: int
+
+    @property
+    def columns(self) -> int:
+        return -(-self.width // self.planes[0].width)
+
+    @property
+    def rows(self) -> int:
+        return -(-self.height // self.planes[0].height)
+
+
+class TiffSlide(Slide):
+    """A TIFF, SVS or OME-TIFF; see `Slide`."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file: PositionedFile | None = PositionedFile(path)
+            self._identity = self._file.identity
+            with tifffile.TiffFile(path) as tiff:
+                series = tiff.series
+                main = series[0]
+                images = [_image(path, level) for level in main.levels]
+                self._associated_images = _associated(path, series)
+                properties = properties_of(tiff)
+        except SlideError:
+            raise
+        except (Exception, MemoryError) as error:
+            reason = f"it is not a TIFF that can be read, or it is damaged ({error})"
+            raise SlideError(path, reason, "copy the file again, or check that it opens in another program") from error
+        self._images = self._with_white(_believable(images))
+        info = SlideInfo(
+            levels=levels_of([(image.width, image.height) for image in self._images]),
+            vendor=properties["openslide.vendor"],
+            mpp_xy=mpp_of(properties),
+            objective_power=number(properties.get("openslide.objective-power")),
+            properties=properties,
+        )
+        super().__init__(path, info)
+
+    def _with_white(self, images: list[_Image]) -> list[_Image]:
+        """The images, with 16-bit and float samples scaled by the brightest sample of the coarsest one."""
+        coarsest = images[-1]
+        if coarsest.colour.palette is not None or coarsest.bits <= 8:
+            return images
+        tiles = list(_tiles(coarsest, 0, 0, coarsest.width, coarsest.height))
+        brightest = 0.0
+        for row, column in tiles[:: max(1, len(tiles) // PROBED_TILES)]:
+            samples = _decode(self._open_file(), coarsest, row, column)
+            if samples is not None:
+                brightest = max(brightest, float(np.nanmax(samples)))
+        white = white_of(coarsest.dtype, coarsest.bits, brightest)
+        return [replace(image, colour=replace(image.colour, white=white)) for image in images]
+
+    @property
+    def cache_key(self) -> tuple[Any, ...]:
+        """Path, size and modification time."""
+        return self._identity
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file = None
+
+    @property
+    def tile_size(self) -> tuple[int, int]:
+        first = self._images[0].planes[0]
+        return first.height, min(first.width, self._images[0].width)
+
+    def read_inside(self, level: int, x: int, y: int, w: int, h: int) -> Pixels:
+        region = np.empty((h, w, 3), np.uint8)
+        image = self._images[level]
+        missing = []
+        for row, column in _tiles(image, x, y, w, h):
+            tile = tile_cache().get((*self._identity, level, row, column))
+            if tile is None:
+                missing.append((row, column))
+            else:
+                _paste(region, x, y, tile, row * image.planes[0].height, column * image.planes[0].width)
+
+        def load(position: tuple[int, int]) -> None:
+            row, column = position
+            tile = self._tile(level, row, column)
+            _paste(region, x, y, tile, row * image.planes[0].height, column * image.planes[0].width)
+
+        if len(missing) > 1:
+            list(decoding_threads().map(load, missing))
+        elif missing:
+            load(missing[0])
+        return region
+
+    def _tile(self, level: int, row: int, column: int) -> Pixels:
+        """A decoded tile, from the file unless the cache has it; never waits for another thread."""
+        key = (*self._identity, level, row, column)
+        tile = tile_cache().get(key)
+        if tile is None:
+            image = self._images[level]
+            samples = _decode(self._open_file(), image, row, column)
+            tile = self._invent_tile(level, row, column) if samples is None else image.colour.to_rgb(samples)
+            tile_cache().put(key, tile)
+        return tile
+
+    def _invent_tile(self, level: int, row: int, column: int) -> Pixels:
+        """What a tile that was never written shows: the finer level, shrunk, as scanners mean it, or glass."""
+        image = self._images[level]
+        th, tw = image.planes[0].height, image.planes[0].width
+        top, left = row * th, column * tw
+        h, w = min(th, image.height - top), min(tw, image.width - left)
+        if level == 0:
+            return np.full((h, w, 3), 255, np.uint8)
+        finer = self._images[level - 1]
+        fy, fx = finer.height / image.height, finer.width / image.width
+        y0, x0 = math.floor(top * fy), math.floor(left * fx)
+        y1, x1 = min(finer.height, math.ceil((top + h) * fy)), min(finer.width, math.ceil((left + w) * fx))
+        below = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
+        for r, c in _tiles(finer, x0, y0, x1 - x0, y1 - y0):
+            _paste(below, x0, y0, self._tile(level - 1, r, c), r * finer.planes[0].height, c * finer.planes[0].width)
+        return np.asarray(cv2.resize(below, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _open_file(self) -> PositionedFile:
+        if self._file is None:
+            raise SlideError(self.path, "the slide has been closed", "open it again")
+        return self._file
+
+    def associated_names(self) -> tuple[str, ...]:
+        return tuple(self._associated_images)
+
+    def read_associated(self, name: str) -> Pixels:
+        image = self._associated_images[name]
+        if image.width * image.height > MAX_ASSOCIATED_PIXELS:
+            raise SlideError(self.path, f"its {name} image claims {image.width} × {image.height} px")
+        picture = np.full((image.height, image.width, 3), 255, np.uint8)
+        for row, column in _tiles(image, 0, 0, image.width, image.height):
+            samples = _decode(self._open_file(), image, row, column)
+            if samples is not None:
+                tile = image.colour.to_rgb(samples)
+                _paste(picture, 0, 0, tile, row * image.planes[0].height, column * image.planes[0].width)
+        return picture
+
+
+def _tiles(image: _Image, x: int, y: int, w: int, h: int) -> Iterator[tuple[int, int]]:
+    """Rows and columns of the tiles that a region touches."""
+    th, tw = image.planes[0].height, image.planes[0].width
+    for row in range(y // th, (y + h - 1) // th + 1):
+        for column in range(x // tw, (x + w - 1) // tw + 1):
+            yield row, column
+
+
+def _paste(region: Pixels, x: int, y: int, tile: Pixels, top: int, left: int) -> None:
+    """Copy what a tile at (left, top) and a region at (x, y) share."""
+    y0, y1 = max(y, top), min(y + region.shape[0], top + tile.shape[0])
+    x0, x1 = max(x, left), min(x + region.shape[1], left + tile.shape[1])
+    if y1 > y0 and x1 > x0:
+        region[y0 - y : y1 - y, x0 - x : x1 - x] = tile[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
+def _decode(file: PositionedFile, image: _Image, row: int, column: int) -> Samples | None:
+    """Samples (h, w, s) of a tile, None if it was never written."""
+    index = row * image.columns + column
+    channels = []
+    for plane in image.planes:
+        for i in range(index, index + image.rows * image.columns * image.separate, image.rows * image.columns):
+            offset, count = int(plane.offsets[i]), int(plane.counts[i])
+            if count == 0:
+                return None
+            data = file.read(offset, count)
+            try:
+                channels.append(plane.decode(data, i))
+            except (Exception, MemoryError) as error:
+                where = f"tile {row}, {column} of the {image.width} × {image.height} px image"
+                raise SlideError(
+                    file.path,
+                    f"the file is damaged: {where} cannot be decoded ({error})",
+                    "copy it again from its source",
+                ) from error
+    samples = channels[0] if len(channels) == 1 else np.concatenate(channels, axis=-1)
+    needed = min(image.planes[0].height, image.height - row * image.planes[0].height)
+    if samples.shape[0] < needed or samples.shape[2] != image.colour.samples:
+        raise SlideError(file.path, f"the file is damaged: tile {row}, {column} has the shape {samples.shape}")
+    return samples
+
+
+def _image(path: Path, series: Any) -> _Image:
+    """Planes and colours of one level of a tifffile series: a page, or three pages that are the colours."""
+    pages = _pages(path, series)
+    page = pages[0]
+    planes = tuple(segments_of(path, p) for p in pages)
+    if len({(p.height, p.width, len(p.counts)) for p in planes}) > 1:
+        raise SlideError(path, "its colour planes have different tiles", "save it again as an RGB TIFF")
+    extra = tuple(page.extrasamples or ())
+    palette = None
+    if page.photometric == PALETTE and page.colormap is not None:
+        palette = (np.asarray(page.colormap).T >> 8).astype(np.uint8)
+    per_page = int(page.samplesperpixel)
+    photometric = RGB if len(pages) == 3 or (page.photometric == MIN_IS_BLACK and per_page > 2) else _photometric(page)
+    colour = ColourModel(
+        photometric=photometric,
+        samples=per_page * len(pages),
+        white=white_of(page.dtype, int(page.bitspersample), 0),
+        alpha=int(extra[-1]) if extra and extra[-1] in {1, 2} else 0,
+        palette=palette,
+    )
+    if colour.problem():
+        raise SlideError(path, colour.problem(), "convert it to an 8-bit RGB TIFF")
+    separate = per_page if page.planarconfig != 1 else 1
+    size = int(page.imagewidth), int(page.imagelength)
+    return _Image(*size, planes, separate, colour, page.dtype, int(page.bitspersample))
+
+
+def _associated(path: Path, series: Any) -> dict[str, _Image]:
+    """Label, macro and thumbnail; one that cannot be read must not keep the slide from opening."""
+    found = {}
+    for other in series[1:]:
+        name = str(other.name).lower().split(" ")[0]
+        if name in ASSOCIATED:
+            with contextlib.suppress(SlideError):
+                found[name] = _image(path, other)
+    return found
+
+
+def _pages(path: Path, series: Any) -> list[Any]:
+    """The page or pages that hold the colours of the first time point and the middle of a focus stack."""
+    keyframe = series.keyframe
+    leading = len(series.shape) - len(keyframe.shape)
+    axes, shape = series.axes[: max(0, leading)], series.shape[: max(0, leading)]
+    channels = 3 if "C" in axes and shape[axes.index("C")] == 3 and keyframe.samplesperpixel == 1 else 1
+    if "C" in axes and shape[axes.index("C")] not in {1, 3}:
+        reason = f"it holds {shape[axes.index('C')]} channels, not the three colours of a brightfield image"
+        raise SlideError(path, reason, "convert it to an 8-bit RGB TIFF")
+    chosen = []
+    for channel in range(channels):
+        index = [channel if a == "C" else n // 2 if a == "Z" else 0 for a, n in zip(axes, shape, strict=True)]
+        flat = int(np.ravel_multi_index(index, shape)) if index else 0
+        page = series.pages[flat] if flat < len(series.pages) else None
+        if page is None or page.parent is not series.keyframe.parent:
+            raise SlideError(path, "some of its planes are missing or in other files", "save it as one RGB TIFF")
+        chosen.append(page.aspage())
+    return chosen
+
+
+def _photometric(page: Any) -> int:
+    """The colour model after decoding."""
+    if page.compression == APERIO_YCBCR:
+        return YCBCR
+    decodes_to_rgb = page.compression in JPEG or page.compression == WEBP
+    return RGB if page.photometric == YCBCR and decodes_to_rgb else int(page.photometric)
+
+
+def _believable(images: list[_Image]) -> list[_Image]:
+    """Level 0 and those that look like smaller versions of it, finest first."""
+    first = images[0]
+    kept = [first]
+    for image in sorted(images[1:], key=lambda i: -i.width):
+        fx, fy = first.width / image.width, first.height / image.height
+        rounding = 1 / min(image.width, image.height)
+        if image.width < kept[-1].width and abs(fx / fy - 1) <= ASPECT_TOLERANCE + rounding:
+            kept.append(image)
+    return kept
