@@ -32,8 +32,8 @@ class Painted:
 def paint(nuclei: Nuclei, shape: Shape, rng: np.random.Generator) -> Painted:
     """Nuclei on an empty field of ``shape`` = (rows, columns)."""
     out = Painted(np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.int32))
-    coarse = noise((_ATLAS, _ATLAS), 5.0, rng) * 0.8 + noise((_ATLAS, _ATLAS), 2.6, rng) * 0.6
-    fine = noise((_ATLAS, _ATLAS), 2.4, rng)
+    coarse = noise((_ATLAS, _ATLAS), 4.2, rng) * 0.7 + noise((_ATLAS, _ATLAS), 2.4, rng) * 0.7
+    fine = noise((_ATLAS, _ATLAS), 2.0, rng)
     reach = np.maximum(nuclei.a, nuclei.b) * (1 + 2 * nuclei.irregular) + 2 * nuclei.softness + 2
     sizes = np.asarray(PATCHES)[np.clip(np.searchsorted(PATCHES, 2 * reach), 0, len(PATCHES) - 1)]
     for size in PATCHES:
@@ -96,9 +96,7 @@ def _outline(
     return np.asarray(s / np.clip(edge, 0.7, 1.35), np.float32)
 
 
-def _texture(
-    nuclei: Nuclei, size: int, atlas: tuple[Field, Field], rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _texture(nuclei: Nuclei, size: int, atlas: tuple[Field, Field], rng: np.random.Generator) -> NDArray[np.float32]:
     n = len(nuclei)
     rows = rng.integers(0, _ATLAS - size, n)[:, None, None] + np.arange(size)[None, :, None]
     columns = rng.integers(0, _ATLAS - size, n)[:, None, None] + np.arange(size)[None, None, :]
@@ -119,7 +117,7 @@ def _nucleoli(
         cv = (nuclei.b[has] * radius * np.sin(turn))[:, None, None].astype(np.float32)
         width = rng.uniform(1.2, 2.3, len(has))[:, None, None].astype(np.float32)
         strength = rng.uniform(0.35, 0.9, len(has))[:, None, None].astype(np.float32)
-        out[has] += strength * np.exp(-(((u[has] - cu) ** 2 + (v[has] - cv) ** 2) / (2 * width**2)) ** 2)
+        out[has] += strength * np.exp(-((((u[has] - cu) ** 2 + (v[has] - cv) ** 2) / (2 * width**2)) ** 2))
     return out
 
 

@@ -81,10 +81,11 @@ def ramp(field: Field, low: float, high: float) -> Field:
     return t * t * (3 - 2 * t)
 
 
-def sample(field: NDArray[np.generic], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values of a field at corner-based points, from the pixel that holds each."""
-    rows = np.clip(y.astype(np.int64), 0, field.shape[0] - 1)
-    columns = np.clip(x.astype(np.int64), 0, field.shape[1] - 1)
+def sample(field: NDArray[np.generic], points: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """Values of a field, whose pixels are ``scale`` wide, at corner-based points (n, 2): of the pixel that holds each."""
+    columns, rows = (points / scale).astype(np.int64).T
+    rows = np.clip(rows, 0, field.shape[0] - 1)
+    columns = np.clip(columns, 0, field.shape[1] - 1)
     return np.asarray(field[rows, columns], np.float64)
 
 

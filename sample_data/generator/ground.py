@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sample_data.generator.fields import Field, Mask, Shape, along_flow, blur, noise, ramp, resize
+from sample_data.generator.packing import spread
 from sample_data.generator.tissue import Plan
 
 
@@ -39,6 +40,7 @@ class Regions:
     fat_wall: Field
     lymphoid: Field
     vessel: Field
+    bundles: Field
     classes: NDArray[np.uint8]
 
 
@@ -47,9 +49,12 @@ def outline_regions(plan: Plan, shape: Shape, rng: np.random.Generator) -> Regio
     rough = noise(shape, 15, rng) * np.float32(1.1)
 
     def full(field: Field, roughness: float = 1.0) -> Field:
-        return resize(np.maximum(field, -80), shape) + rough * np.float32(roughness)
+        return resize(blur(np.maximum(field, -80), 0.8), shape) + rough * np.float32(roughness)
 
-    tissue = resize(np.clip(plan.tissue, -80, 80), shape) + noise(shape, 22, rng, 3) * np.float32(2.4)
+    half = (shape[0] // 2, shape[1] // 2)
+    bundles = resize(_woven(plan, noise(half, 6.0, rng), 5), shape)
+    # The cut edge frays along the fibres.
+    tissue = resize(np.clip(plan.tissue, -80, 80), shape) + noise(shape, 26, rng, 2) * np.float32(1.6) + 4.5 * bundles
     tumour, benign = full(plan.tumour.depth, 1.6), full(plan.benign.depth, 0.6)
     fat, lymphoid = full(plan.fat), full(plan.lymphoid, 5.0)
     classes = np.full(shape, 3, np.uint8)
@@ -66,6 +71,7 @@ def outline_regions(plan: Plan, shape: Shape, rng: np.random.Generator) -> Regio
         fat_wall=resize(np.maximum(plan.fat_wall, -30), shape) + rough * np.float32(0.35),
         lymphoid=lymphoid,
         vessel=full(plan.vessel, 0.6),
+        bundles=bundles,
         classes=classes,
     )
 
@@ -75,7 +81,7 @@ def lay_ground(
 ) -> Dyes:
     """Dyes of all that is not nucleus."""
     shape = (instances.shape[0], instances.shape[1])
-    dyes = _collagen(plan, shape, cleft, rng)
+    dyes = _collagen(plan, regions.bundles, cleft, rng)
     grain = noise(shape, 4.5, rng) * np.float32(0.6) + noise(shape, 2.2, rng) * np.float32(0.5)
     away = cv2.distanceTransform((instances == 0).astype(np.uint8), cv2.DIST_L2, 3)
     cells = Cells.around(instances, rng)
@@ -87,8 +93,13 @@ def lay_ground(
     edge = ramp(regions.tissue, -1.5, 2.0)
     for plane in (dyes.haematoxylin, dyes.eosin, dyes.red_cells):
         plane *= edge
+    thickness = _thickness(shape, rng)
+    for plane in (dyes.haematoxylin, dyes.eosin):
+        plane *= thickness
     # Tissue takes up more dye along a cut edge.
-    dyes.eosin[...] += np.float32(0.22) * edge * np.exp(-np.maximum(regions.tissue, 0) / 9) * (dyes.eosin > 0.25)
+    dyes.eosin[...] += (
+        np.float32(0.22) * edge * np.exp(-np.maximum(regions.tissue, 0) / 9) * (dyes.eosin > 0.25) * (regions.fat < -10)
+    )
     return dyes
 
 
@@ -116,18 +127,33 @@ class Cells:
         return cls(blur(shades[labels.astype(np.int32)], 1.2), np.minimum(blur(edge, 0.9) * np.float32(1.8), 1))
 
 
-def _collagen(plan: Plan, shape: Shape, cleft: float, rng: np.random.Generator) -> Dyes:
+def _collagen(plan: Plan, bundles: Field, cleft: float, rng: np.random.Generator) -> Dyes:
+    shape = (bundles.shape[0], bundles.shape[1])
     half = (shape[0] // 2, shape[1] // 2)
-    fibres = along_flow(noise(shape, 2.2, rng), plan.stream, 4)
-    bundles = resize(along_flow(noise(half, 5.5, rng), plan.stream, 5), shape)
-    gaps = resize(along_flow(noise(half, 6.5, rng, 2), plan.stream, 4), shape)
+    fibres = _woven(plan, noise(shape, 2.0, rng), 3)
+    strands = resize(_woven(plan, noise(half, 2.6, rng), 4), shape)
+    gaps = resize(_woven(plan, noise(half, 4.4, rng, 2), 4), shape)
     coarse = (-(-shape[0] // 8), -(-shape[1] // 8))
     loose = resize(noise(coarse, 620 / 8, rng, 3), shape)
-    eosin = np.float32(0.62) + np.float32(0.13) * bundles + np.float32(0.085) * fibres - np.float32(0.08) * loose
+    eosin = np.float32(0.62) + np.float32(0.1) * strands + np.float32(0.1) * fibres - np.float32(0.09) * loose
+    eosin += np.float32(0.06) * bundles + np.float32(0.035) * noise(shape, 2.5, rng)
     open_share = np.float32(cleft) * ramp(loose, -1.2, 1.6) + np.float32(0.1)
-    eosin *= 1 - ramp(gaps - np.float32(1.7) + 1.2 * open_share, 0, 0.55) * np.float32(0.85)
+    eosin *= 1 - ramp(gaps - np.float32(1.8) + 1.1 * open_share, 0, 0.5) * np.float32(0.85)
     haematoxylin = np.float32(0.07) + np.float32(0.03) * ramp(loose, -0.5, 1.5) + np.float32(0.012) * fibres
     return Dyes(np.maximum(haematoxylin, 0), np.maximum(eosin, 0.02), np.zeros(shape, np.float32))
+
+
+def _thickness(shape: Shape, rng: np.random.Generator) -> Field:
+    coarse = (-(-shape[0] // 8), -(-shape[1] // 8))
+    return resize(
+        1 + np.float32(0.07) * noise(coarse, 1300 / 8, rng, 2) + np.float32(0.04) * noise(coarse, 24, rng), shape
+    )
+
+
+def _woven(plan: Plan, source: Field, doublings: int) -> Field:
+    weave = resize(plan.weave, (source.shape[0], source.shape[1]))
+    over, under = (along_flow(source, stream, doublings) for stream in plan.streams)
+    return under + (over - under) * np.clip(weave, 0, 1)
 
 
 def _lymphoid(dyes: Dyes, regions: Regions, away: Field, grain: Field) -> None:
@@ -139,8 +165,8 @@ def _lymphoid(dyes: Dyes, regions: Regions, away: Field, grain: Field) -> None:
 
 def _fat(dyes: Dyes, regions: Regions, grain: Field, rng: np.random.Generator) -> None:
     inside = ramp(regions.fat, -3, 1)
-    width = np.float32(1.0) + np.float32(0.35) * noise(regions.fat.shape, 40, rng)
-    wall = np.exp(-((np.maximum(regions.fat_wall, 0) / np.maximum(width, 0.4)) ** 2)).astype(np.float32)
+    width = np.float32(1.5) + np.float32(0.3) * noise(regions.fat.shape, 40, rng)
+    wall = np.exp(-((np.maximum(regions.fat_wall, 0) / np.maximum(width, 0.9)) ** 2)).astype(np.float32)
     dyes.blend(inside, np.float32(0.01) + np.float32(0.1) * wall, np.float32(0.02) + wall * (0.5 + 0.06 * grain))
 
 
@@ -150,10 +176,15 @@ def _vessels(dyes: Dyes, regions: Regions, grain: Field, rng: np.random.Generato
     dyes.blend(wall * np.float32(0.75), np.float32(0.12), np.float32(0.72) + np.float32(0.07) * grain)
     inside = ramp(regions.vessel, 1, 2.5)
     dyes.blend(inside, 0.01, 0.03)
-    filled = ramp(noise(shape, 150, rng), -0.5, 0.1)
-    cells = noise(shape, 10.5, rng)
-    disc = ramp(cells, -0.15, 0.25) * (np.float32(1) - np.float32(0.25) * ramp(cells, 0.9, 1.8))
-    dyes.red_cells[...] += inside * filled * disc * np.float32(0.62)
+    filled = np.asarray((regions.vessel > 4) & (noise(shape, 110, rng) > -0.6))
+    centres = spread(filled, 11.0, rng)
+    if len(centres) == 0:
+        return
+    empty = np.ones(shape, np.uint8)
+    empty[centres[:, 1].astype(int), centres[:, 0].astype(int)] = 0
+    away = cv2.distanceTransform(empty, cv2.DIST_L2, 5) + noise(shape, 12, rng) * np.float32(0.7)
+    disc = ramp(away, 7.0, 5.4) * (np.float32(0.72) + np.float32(0.28) * ramp(away, 1.0, 4.0))
+    dyes.red_cells[...] += inside * disc * np.float32(0.62)
 
 
 def _benign(dyes: Dyes, regions: Regions, cells: Cells, grain: Field) -> None:
@@ -174,17 +205,21 @@ def _tumour(dyes: Dyes, regions: Regions, cells: Cells, grain: Field, rng: np.ra
     mood = resize(noise(coarse, 420 / 8, rng, 2), shape)
     inside = ramp(regions.tumour, -1.0, 1.4)
     foam = ramp(noise(shape, 9, rng), 0.9, 1.7)
-    eosin = np.float32(0.4) + np.float32(0.05) * mood + np.float32(0.065) * grain + np.float32(0.05) * cells.shade
+    eosin = np.float32(0.34) + np.float32(0.05) * mood + np.float32(0.065) * grain + np.float32(0.05) * cells.shade
     eosin += np.float32(0.11) * cells.border
     eosin *= 1 - np.float32(0.45) * foam
-    haematoxylin = np.float32(0.21) + np.float32(0.04) * mood + np.float32(0.03) * grain + np.float32(0.03) * cells.shade
+    haematoxylin = (
+        np.float32(0.21) + np.float32(0.04) * mood + np.float32(0.03) * grain + np.float32(0.03) * cells.shade
+    )
     dyes.blend(inside, np.maximum(haematoxylin * (1 - np.float32(0.4) * foam), 0.02), np.maximum(eosin, 0.05))
     # Tumour nests shrink away from their stroma here and there.
     shrunk = ramp(noise(shape, 130, rng, 2), 0.7, 1.5)
     outside = -regions.tumour
     crevice = shrunk * ramp(outside, -0.5, 1.5) * ramp(outside, 3 + 5 * shrunk, 1 + 3 * shrunk)
     dyes.blend(np.clip(crevice, 0, 1) * np.float32(0.9), 0.01, 0.03)
-    secretion = ramp(resize(noise(coarse, 240 / 8, rng), shape), 0.0, 1.2) * (0.5 + np.float32(0.35) * noise(shape, 34, rng, 4))
+    secretion = ramp(resize(noise(coarse, 240 / 8, rng), shape), 0.0, 1.2) * (
+        0.5 + np.float32(0.35) * noise(shape, 34, rng, 4)
+    )
     _open_lumen(dyes, regions.tumour_lumen, regions.tumour > 0, np.maximum(secretion, 0))
 
 

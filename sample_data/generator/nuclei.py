@@ -36,10 +36,10 @@ class Look:
 
 
 LOOKS = {
-    NEOPLASTIC: Look((12.2, 0.19), (0.74, 0.11), (0.72, 0.20), (0.36, 0.1), (0.42, 0.12), 1.3, 0.055, 2.0, (1.3, 0.5)),
-    BENIGN: Look((10.0, 0.09), (0.62, 0.08), (0.98, 0.16), (0.2, 0.06), (0.22, 0.08), 0.25, 0.025, 2.1, (1.2, 0.3)),
-    LYMPHOCYTE: Look((6.5, 0.09), (0.90, 0.06), (1.45, 0.22), (0.27, 0.08), (0.12, 0.1), 0.0, 0.035, 2.0, (1.2, 0.3)),
-    STROMAL: Look((13.0, 0.26), (0.27, 0.07), (1.15, 0.26), (0.15, 0.06), (0.1, 0.06), 0.0, 0.04, 1.65, (1.3, 0.5)),
+    NEOPLASTIC: Look((12.2, 0.19), (0.74, 0.11), (0.86, 0.20), (0.27, 0.08), (0.36, 0.12), 1.2, 0.055, 2.0, (1.3, 0.5)),
+    BENIGN: Look((9.6, 0.11), (0.58, 0.09), (1.1, 0.18), (0.16, 0.05), (0.22, 0.08), 0.25, 0.025, 2.1, (1.2, 0.3)),
+    LYMPHOCYTE: Look((6.6, 0.11), (0.88, 0.08), (1.5, 0.26), (0.2, 0.07), (0.12, 0.1), 0.0, 0.035, 2.0, (1.2, 0.3)),
+    STROMAL: Look((12.0, 0.32), (0.27, 0.09), (1.2, 0.3), (0.14, 0.06), (0.1, 0.06), 0.0, 0.07, 1.75, (1.3, 0.5)),
 }
 
 
@@ -83,7 +83,7 @@ def grow(points: Points, angle: Values, kind: int, rng: np.random.Generator, siz
     a = look.a[0] * np.exp(rng.normal(0, look.a[1], n)) * size
     b = a * normal(look.ratio, 0.18, 0.98)
     if kind == STROMAL:
-        b = np.clip(b, 2.0, 4.6)
+        b = np.clip(b, 1.7, 5.0)
     tone = normal(look.tone, 0.4, 2.0)
     # Some nuclei are only grazed by the section: pale, and out of focus.
     grazed = rng.random(n) < 0.1
@@ -101,9 +101,9 @@ def grow(points: Points, angle: Values, kind: int, rng: np.random.Generator, siz
         membrane=normal(look.membrane, 0.0, 0.8),
         nucleoli=np.minimum(rng.poisson(look.nucleoli, n), 3),
         irregular=np.abs(rng.normal(look.irregular, look.irregular / 2, n)),
-        power=np.full(n, look.power),
+        power=rng.uniform(look.power - 0.15, look.power + 0.25, n),
         softness=softness,
-        bow=rng.normal(0, 0.22, n) if kind == STROMAL else np.zeros(n),
+        bow=rng.normal(0, 0.09, n) if kind == STROMAL else np.zeros(n),
     )
 
 
@@ -121,22 +121,27 @@ def _groups(plan: Plan, crowd: Field, rng: np.random.Generator) -> list[tuple[Nu
     glands = np.maximum(plan.tumour.depth, plan.benign.depth)
     stroma = (plan.tissue > 8) & (glands < -7) & (plan.fat < -5) & (plan.vessel < -9)
     aggregate = stroma & (plan.lymphoid > 0)
-    lymphocytes = _lymphocytes(aggregate, np.full(plan.shape, 1.0), 55.0, rng)
+    lymphocytes = _lymphocytes(aggregate, np.clip(plan.lymphoid / 40 + 0.15, 0, 1), 26.0, rng)
     near = np.clip(np.exp(plan.lymphoid / 170), 0, 1) * 0.85 + 0.05 * np.exp(crowd)
-    strays = _lymphocytes(stroma & (plan.lymphoid < 0), np.asarray(near, float), 900.0, rng)
-    inside = _lymphocytes((plan.tumour.depth > 6) & (plan.tumour.lumen < -6), np.full(plan.shape, 1.0), 12000.0, rng)
-    angle = np.arctan2(*[-f if i == 0 else f for i, f in enumerate(gradient(blur(plan.stream, 1.5)))])
-    fibroblasts = _along(stroma & (plan.lymphoid < 30), angle, 620.0, rng)
-    wall = _along((plan.vessel < 3) & (plan.vessel > -7), _tangent(plan.vessel), 260.0, rng)
-    septa = _along((plan.fat > -5) & (plan.fat_wall < 2.5), _tangent(plan.fat_wall), 800.0, rng, size=0.75)
+    strays = _lymphocytes(stroma & (plan.lymphoid < 0), near, 600.0, rng)
+    inside = _lymphocytes(
+        (plan.tumour.depth > 6) & (plan.tumour.lumen < -6), np.ones(plan.shape, np.float32), 12000.0, rng
+    )
+    angle = np.where(plan.weave > 0.5, *(_tangent(stream) for stream in plan.streams)).astype(np.float32)
+    cellular = stroma & (plan.lymphoid < 30) & (noise(plan.shape, 210 / CELL, rng, 3) > -0.55)
+    fibroblasts = _along(np.asarray(cellular), angle, 700.0, rng)
+    wall = _along((plan.vessel < 3) & (plan.vessel > -7), _tangent(np.maximum(plan.vessel, -60)), 260.0, rng)
+    septa = _along(
+        (plan.fat > -5) & (plan.fat_wall < 2.5), _tangent(np.maximum(plan.fat_wall, -60)), 800.0, rng, size=0.75
+    )
 
     def slack(nuclei: Nuclei, low: float, high: float) -> Values:
         return np.asarray(rng.uniform(low, high, len(nuclei)))
 
     return [
-        (benign, slack(benign, 1.02, 1.12)),
+        (benign, slack(benign, 0.9, 1.05)),
         (inside, slack(inside, 0.95, 1.1)),
-        (lymphocytes, slack(lymphocytes, 0.98, 1.16)),
+        (lymphocytes, slack(lymphocytes, 0.88, 1.02)),
         (wall, slack(wall, 1.0, 1.4)),
         (strays, slack(strays, 1.0, 1.3)),
         (septa, slack(septa, 1.0, 1.6)),
@@ -152,9 +157,7 @@ def _add(placed: Nuclei, group: Nuclei, slack: Values, rng: np.random.Generator)
     return both.take(thin(centres, both.a * room, both.b * room, both.angle, rng, first))
 
 
-def _epithelium(
-    glands: Glands, kind: int, crowd: Field, rng: np.random.Generator, *, thinned: bool = True
-) -> Nuclei:
+def _epithelium(glands: Glands, kind: int, crowd: Field, rng: np.random.Generator, *, thinned: bool = True) -> Nuclei:
     look = LOOKS[kind]
     if kind == BENIGN:
         mask: Mask = np.asarray((glands.depth > 6.5) & (glands.depth < 11.5))
@@ -162,35 +165,35 @@ def _epithelium(
         mask = np.asarray((glands.depth > 8) & (glands.lumen < -8))
     area = float(np.count_nonzero(mask)) * CELL**2
     per_nucleus = np.pi * look.a[0] ** 2 * look.ratio[0]
-    points = scatter(mask, round((9 if kind == BENIGN else 3.2) * area / per_nucleus), rng, CELL)
+    points = scatter(mask, round((9 if kind == BENIGN else 5) * area / per_nucleus), rng, CELL)
     gx, gy = gradient(blur(glands.depth, 2.0))
-    angle = np.arctan2(sample(gy, *points.T), sample(gx, *points.T))
+    angle = np.arctan2(sample(gy, points, CELL), sample(gx, points, CELL))
     if kind == BENIGN:
         angle = angle + rng.normal(0, 0.16, len(points))
         return grow(points, angle, kind, rng)
-    depth = sample(glands.depth, *points.T)
+    depth = sample(glands.depth, points, CELL)
     angle = angle + rng.normal(0, 1, len(points)) * np.clip(0.25 + depth / 60, 0.3, 1.6)
-    grade = np.exp(0.09 * sample(crowd, *points.T))
+    grade = np.exp(0.09 * sample(crowd, points, CELL))
     nuclei = grow(points, angle, kind, rng, grade)
-    slack = np.exp(rng.normal(0.14, 0.13, len(points)) - 0.07 * sample(crowd, *points.T))
+    slack = np.exp(rng.normal(0.03, 0.13, len(points)) - 0.07 * sample(crowd, points, CELL))
     centres = np.stack([nuclei.x, nuclei.y], 1)
     return nuclei.take(thin(centres, nuclei.a * slack, nuclei.b * slack, nuclei.angle, rng)) if thinned else nuclei
 
 
-def _lymphocytes(mask: Mask, density: Values, per_nucleus: float, rng: np.random.Generator) -> Nuclei:
+def _lymphocytes(mask: Mask, density: Field, per_nucleus: float, rng: np.random.Generator) -> Nuclei:
     area = float(np.count_nonzero(mask)) * CELL**2
     points = scatter(mask, round(area / per_nucleus), rng, CELL)
-    points = points[rng.random(len(points)) < sample(density, *points.T)]
+    points = points[rng.random(len(points)) < sample(density, points, CELL)]
     return grow(points, rng.uniform(0, np.pi, len(points)), LYMPHOCYTE, rng)
 
 
 def _along(mask: Mask, angle: Field, per_nucleus: float, rng: np.random.Generator, size: float = 1.0) -> Nuclei:
     area = float(np.count_nonzero(mask)) * CELL**2
     points = scatter(np.asarray(mask), round(area / per_nucleus), rng, CELL)
-    direction = sample(angle, *points.T) + rng.normal(0, 0.14, len(points))
+    direction = sample(angle, points, CELL) + rng.normal(0, 0.14, len(points))
     return grow(points, direction, STROMAL, rng, size)
 
 
 def _tangent(field: Field) -> Field:
-    gx, gy = gradient(blur(np.maximum(field, -60), 1.0))
+    gx, gy = gradient(blur(field, 1.5))
     return np.arctan2(-gx, gy)

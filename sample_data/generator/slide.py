@@ -18,9 +18,7 @@ SMALLEST = 256
 SMALLEST_NUCLEUS = 24
 
 
-def make_slide(
-    seed: int, size: tuple[int, int] = (4096, 3072), style: str | StainStyle = "harbour"
-) -> SyntheticSlide:
+def make_slide(seed: int, size: tuple[int, int] = (4096, 3072), style: str | StainStyle = "harbour") -> SyntheticSlide:
     """Synthetic H&E slide at 0.5 µm/px with exact ground truth.
 
     Parameters

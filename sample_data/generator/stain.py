@@ -70,10 +70,10 @@ class StainStyle:
 
 HARBOUR = StainStyle(
     name="harbour",
-    haematoxylin=(0.71, 0.64, 0.30),
-    eosin=(0.13, 0.92, 0.36),
-    haematoxylin_strength=1.12,
-    eosin_strength=0.92,
+    haematoxylin=(0.66, 0.70, 0.40),
+    eosin=(0.12, 0.90, 0.46),
+    haematoxylin_strength=1.3,
+    eosin_strength=1.05,
     glass=(245, 244, 243),
     cleft=0.8,
     sigma=0.62,
@@ -83,10 +83,10 @@ HARBOUR = StainStyle(
 )
 MEADOW = StainStyle(
     name="meadow",
-    haematoxylin=(0.61, 0.72, 0.32),
+    haematoxylin=(0.60, 0.74, 0.34),
     eosin=(0.22, 0.94, 0.20),
     haematoxylin_strength=1.0,
-    eosin_strength=0.72,
+    eosin_strength=0.86,
     glass=(232, 227, 238),
     cleft=0.3,
     sigma=0.72,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from sample_data.generator.fields import Field, Mask, Shape, blur, noise
+from sample_data.generator.fields import Field, Mask, Shape, blur, noise, ramp, sample
 from sample_data.generator.packing import scatter, spread, thin
 
 CELL = 4
@@ -68,7 +68,8 @@ class Plan:
     fat_wall: Field
     lymphoid: Field
     vessel: Field
-    stream: Field
+    streams: tuple[Field, Field]
+    weave: Field
 
     @property
     def shape(self) -> Shape:
@@ -93,11 +94,13 @@ def draw_plan(size: tuple[int, int], rng: np.random.Generator) -> Plan:
     tumour = _glands(tumour_zone, MALIGNANT, rng)
     benign = _glands(benign_zone & (tumour.depth < -25), BENIGN, rng)
     nearest = np.maximum(tumour.depth, benign.depth)
-    fat, wall = _fat(fat_zone, np.minimum(tissue - 5, -nearest - 18), rng)
+    # Fat tears at its edge rather than across.
+    fat, wall = _fat(fat_zone, np.minimum(tissue - 5, -nearest - 14), rng)
+    tissue = np.minimum(tissue, np.where(fat > -12, 80, _cracks(shape, rng)))
     lymphoid = _lymphoid(tissue, nearest, fat, rng)
     vessel = _vessels(np.minimum(tissue, -np.maximum(nearest, np.maximum(fat, lymphoid))), rng)
-    stream = _stream(np.maximum(nearest, vessel), rng)
-    return Plan(tissue, tumour, benign, fat, wall, lymphoid, vessel, stream)
+    streams, weave = _streams(np.maximum(nearest, vessel), rng)
+    return Plan(tissue, tumour, benign, fat, wall, lymphoid, vessel, streams, weave)
 
 
 def _outline(shape: Shape, rng: np.random.Generator) -> Field:
@@ -110,12 +113,17 @@ def _outline(shape: Shape, rng: np.random.Generator) -> Field:
     field = (1 - radius) * reach / 2
     field += noise(shape, 0.45 * reach / CELL, rng, 3) * 0.07 * reach
     field += noise(shape, 90 / CELL, rng, 3) * min(9.0, reach / 100)
-    outline = signed(field > 0)
+    outline = blur(signed(field > 0), 1.2)
+    return outline
+
+
+def _cracks(shape: Shape, rng: np.random.Generator) -> Field:
+    """Distance to the nearest crack in the section, negative in it."""
     crack = noise(shape, 700 / CELL, rng, 4)
     where = noise(shape, 900 / CELL, rng)
     slope = np.hypot(*np.gradient(blur(crack, 2.0))) / CELL + 1e-4
     width = np.clip((where - 0.9) * 14, -20, 16)
-    return np.minimum(outline, np.abs(crack) / slope - width).astype(np.float32)
+    return np.asarray(np.abs(crack) / slope - width, np.float32)
 
 
 def _share(score: Field, room: Mask, share: float) -> Mask:
@@ -184,18 +192,23 @@ def _lumens(
 
 def _fat(zone: Mask, allowed: Field, rng: np.random.Generator) -> tuple[Field, Field]:
     shape = (zone.shape[0], zone.shape[1])
-    seeds = spread(zone, 96, rng, CELL)
+    seeds = spread(np.asarray(signed(zone) > -110), 96, rng, CELL)
     wall = np.full(shape, FAR)
     if len(seeds) == 0:
         return np.full(shape, FAR), wall
-    around = np.asarray(signed(zone) > -20)
+    adipose = sample(zone, seeds, CELL) > 0
+    adipose &= rng.random(len(seeds)) > 0.04
+    around = np.asarray(signed(zone) > -100)
     bends = (noise(shape, 130 / CELL, rng, 2) * 7, noise(shape, 130 / CELL, rng, 2) * 7)
     weights = rng.uniform(-16, 16, len(seeds))
     nearest, _, edge = _voronoi(around, seeds, weights, bends, 5.0)
-    missing = rng.random(len(seeds)) < 0.05
-    wall[around] = np.where(missing[nearest], -20, edge)
-    field = np.minimum(np.minimum(signed(around), allowed), blur(np.maximum(wall, -20), 1.0) + 12)
-    return field.astype(np.float32), wall
+    wall[around] = np.where(adipose[nearest], edge, -edge)
+    # Fat is its cells and the walls between them; towards other tissue each cell keeps its own round face.
+    bodies = (wall > 1.5).astype(np.uint8)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
+    closed = cv2.morphologyEx(bodies, cv2.MORPH_CLOSE, disc) > 0
+    field = np.minimum(blur(signed(closed), 0.8) + 2, allowed)
+    return field.astype(np.float32), np.minimum(wall, blur(np.maximum(field, -40), 1.0) + 1)
 
 
 def _lymphoid(tissue: Field, glands: Field, fat: Field, rng: np.random.Generator) -> Field:
@@ -225,7 +238,9 @@ def _vessels(free: Field, rng: np.random.Generator) -> Field:
     if len(points) == 0:
         return field
     rows, columns = (points // CELL).astype(int).T[::-1]
-    radius = np.minimum(free[rows, columns] - 10, rng.uniform(13, 26, len(points)) * rng.choice([1, 1, 1, 1.9], len(points)))
+    radius = np.minimum(
+        free[rows, columns] - 10, rng.uniform(13, 26, len(points)) * rng.choice([1, 1, 1, 1.9], len(points))
+    )
     squeeze = rng.uniform(0.5, 1, len(points))
     turn = rng.uniform(0, np.pi, len(points))
     reach = radius + 60
@@ -243,14 +258,23 @@ def _vessels(free: Field, rng: np.random.Generator) -> Field:
     return field
 
 
-def _stream(objects: Field, rng: np.random.Generator) -> Field:
-    """Stream function whose level sets the collagen follows: around glands and vessels, else in long waves."""
+def _streams(objects: Field, rng: np.random.Generator) -> tuple[tuple[Field, Field], Field]:
+    """Stream functions whose level sets the collagen follows, and the share (0 … 1) of the second.
+
+    Collagen is a felt: bundles of two directions pass over and under each other. Around glands and vessels both wind.
+    """
     shape = (objects.shape[0], objects.shape[1])
     rows, columns = np.indices(shape, np.float32)
     turn = rng.uniform(0, np.pi)
-    stream = (columns * np.cos(turn) + rows * np.sin(turn)) * CELL * 0.8
-    stream = stream + noise(shape, 900 / CELL, rng, 2) * 210
     away = -blur(objects, 2.0)
-    weight = np.exp(-np.maximum(away, 0) / 45)
-    stream = stream * (1 - weight) + away * weight
-    return (stream + noise(shape, 80 / CELL, rng) * 5.0 + noise(shape, 36 / CELL, rng) * 1.3).astype(np.float32)
+    weight = np.exp(-np.maximum(away, 0) / 24)
+
+    def stream(direction: float) -> Field:
+        field = (columns * np.cos(direction) + rows * np.sin(direction)) * CELL
+        field = field + noise(shape, 1000 / CELL, rng, 2) * 85
+        field = field * (1 - weight) + away * weight
+        field = field + noise(shape, 110 / CELL, rng) * 6.5 + noise(shape, 40 / CELL, rng) * 1.6
+        return np.asarray(field, np.float32)
+
+    weave = ramp(noise(shape, 150 / CELL, rng, 3), 0.2, 0.7)
+    return (stream(turn), stream(turn + rng.uniform(0.5, 1.1))), weave

@@ -126,9 +126,7 @@ class NucleusTable:
         )
 
 
-def _boxes(
-    index: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[np.int64], n: int
-) -> NDArray[np.int64]:
+def _boxes(index: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     low = np.full((n, 2), np.iinfo(np.int64).max)
     high = np.full((n, 2), -1)
     for axis, values in enumerate((columns, rows)):

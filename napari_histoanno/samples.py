@@ -1,0 +1,123 @@
+"""The two synthetic slides that ship with the project, what is true of them, and a project that is already begun.
+
+The files lie in ``sample_data/`` of a checkout and inside an installed package; either place is found. Everything in them was
+computed from random numbers and is in the public domain (CC0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+REGION_CLASSES = {
+    1: "Tumour gland",
+    2: "Benign gland",
+    3: "Stroma",
+    4: "Lymphoid aggregate",
+    5: "Fat",
+    6: "Background",
+}
+NUCLEUS_CLASSES = {1: "Neoplastic epithelial", 2: "Benign epithelial", 3: "Lymphocyte", 4: "Stromal"}
+
+_SUFFIX = ".ome.tif"
+
+
+class SampleError(Exception):
+    """Sample data that is not there, or a name that none has."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTruth:
+    """What is true of a sample slide; level-0 pixels, (x, y), corner-based.
+
+    Parameters
+    ----------
+    regions : ndarray of uint8, (h, w)
+        Class of every pixel, ids of ``region_names``. A lumen belongs to its gland, a vessel to the stroma.
+    instances : ndarray of int32, (h, w)
+        Nuclei 1 … n, 0 between them.
+    ids, classes, areas : ndarray of int, (n,)
+        Id in ``instances``, id in ``nucleus_names``, number of pixels.
+    ellipses : ndarray of float, (n, 5)
+        cx, cy, a, b, angle in radians; same centre, second moments and area as the mask.
+    boxes : ndarray of int, (n, 4)
+        x, y, width, height; tight.
+    points : ndarray of float, (n, 2)
+        A pixel of each nucleus near its centre.
+    """
+
+    regions: NDArray[np.uint8]
+    instances: NDArray[np.int32]
+    ids: NDArray[np.int64]
+    classes: NDArray[np.uint8]
+    areas: NDArray[np.int64]
+    ellipses: NDArray[np.float64]
+    boxes: NDArray[np.int64]
+    points: NDArray[np.float64]
+    region_names: dict[int, str]
+    nucleus_names: dict[int, str]
+
+    def patch_labels(self, size: int) -> NDArray[np.uint8]:
+        """Most frequent region of each ``size`` x ``size`` patch of a grid from the top left, (rows, columns)."""
+        rows, columns = self.regions.shape[0] // size, self.regions.shape[1] // size
+        patches = self.regions[: rows * size, : columns * size].reshape(rows, size, columns, size)
+        counts = [(patches == region).sum((1, 3)) for region in self.region_names]
+        ids = np.asarray(list(self.region_names), np.uint8)
+        return np.asarray(ids[np.argmax(counts, axis=0)], np.uint8)
+
+
+def sample_folder() -> Path:
+    """Folder with the sample files.
+
+    Raises
+    ------
+    SampleError
+        If neither the installed package nor the checkout has them.
+    """
+    package = Path(__file__).resolve().parent
+    places = (package / "_sample_data", package.parent / "sample_data")
+    for place in places:
+        if any(place.glob(f"*{_SUFFIX}")):
+            return place
+    raise SampleError(
+        f"the sample slides are missing: neither {places[0]} nor {places[1]} holds any; "
+        "install the package again, or make them with python -m sample_data.generator sample_data --shipped"
+    )
+
+
+def sample_slides() -> list[Path]:
+    """Paths of the sample slides, in alphabetical order."""
+    return sorted(sample_folder().glob(f"*{_SUFFIX}"))
+
+
+def sample_truth(name: str | Path) -> SampleTruth:
+    """What is true of a sample slide, by its name (``"harbour"``) or path.
+
+    Raises
+    ------
+    SampleError
+        If there is no such sample.
+    """
+    name = Path(name).name.removesuffix(_SUFFIX)
+    folder = sample_folder()
+    if not (folder / f"{name}.nuclei.npz").is_file():
+        known = ", ".join(path.name.removesuffix(_SUFFIX) for path in sample_slides())
+        raise SampleError(f"no truth for a sample slide {name!r}; there is {known}")
+    with np.load(folder / f"{name}.nuclei.npz") as table:
+        return SampleTruth(
+            regions=np.asarray(imagecodecs.imread(folder / f"{name}.regions.png"), np.uint8),
+            instances=tifffile.imread(folder / f"{name}.instances.tif").astype(np.int32),
+            ids=table["ids"],
+            classes=table["classes"],
+            areas=table["areas"],
+            ellipses=table["ellipses"].astype(np.float64),
+            boxes=table["boxes"],
+            points=table["points"].astype(np.float64),
+            region_names=dict(REGION_CLASSES),
+            nucleus_names=dict(NUCLEUS_CLASSES),
+        )
