@@ -1,0 +1,24 @@
+"""Annotated slides to training patches and exports."""
+
+from napari_histoanno.datasets.errors import DatasetError, ExportCancelled
+from napari_histoanno.datasets.labels import RenderOptions, SlideLabels, render_labels
+from napari_histoanno.datasets.patches import build_patchset
+from napari_histoanno.datasets.sampling import LabelSampler, build_sampler
+from napari_histoanno.datasets.spec import PatchSpec, SamplingSpec
+from napari_histoanno.datasets.splits import SplitBy, SplitSpec, split_slides
+
+__all__ = [
+    "DatasetError",
+    "ExportCancelled",
+    "LabelSampler",
+    "PatchSpec",
+    "RenderOptions",
+    "SamplingSpec",
+    "SlideLabels",
+    "SplitBy",
+    "SplitSpec",
+    "build_patchset",
+    "build_sampler",
+    "render_labels",
+    "split_slides",
+]

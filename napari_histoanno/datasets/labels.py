@@ -1,0 +1,372 @@
+"""The label map of any place of a slide, at any resolution: what training sees and exports write.
+
+Statements are painted from coarse to fine, so that the more careful one has the last word:
+
+1. exhaustive regions, as the background class ("everything here is annotated, the rest is background");
+2. unlabelled again wherever something is known to lie that this map is not asked to show: a dot without its extent, a
+   box when only masks are wanted. Without this step those objects would be taught as background;
+3. boxes, ellipses, clicks (as small discs: they say more about their place than a box around it), scribbles;
+4. areas and painted masks; a painted mask corrects its annotator's areas.
+
+Within a step, what a model said and a person accepted comes before what people said. Annotators are painted apart and
+compared: where they name different classes, the pixel is unlabelled. Nothing is decided for them.
+
+Every mask is sampled at pixel centres of the asked-for grid, which is the grid of ``slide.read_mpp``; painted masks are
+sampled from level 0, because their pyramid keeps thin strokes alive for the screen by widening them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import numpy as np
+import shapely
+
+from napari_histoanno.annotation import UNLABELLED, Annotation, Ellipse, Granularity, LabelScheme, Point, rasterize
+from napari_histoanno.datasets.errors import DatasetError
+from napari_histoanno.datasets.records import admissible, is_prediction, speaking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_histoanno.annotation import Bounds, Geometry
+    from napari_histoanno.project import LabelRaster, Project
+
+DEFAULT_MPP = 0.5
+
+PAINTED = frozenset(Granularity) - {Granularity.IMAGE}
+_ORDER = (Granularity.BOX, Granularity.ELLIPSE, Granularity.POINT, Granularity.SPARSE, Granularity.PIXEL)
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """What a label map shows.
+
+    Parameters
+    ----------
+    granularities : frozenset of Granularity
+        Which statements are painted; whole-image labels never are. ``PIXEL`` includes painted masks.
+    annotators : frozenset of str, optional
+        Only theirs; None for everybody's.
+    class_map : mapping from class id to class id, optional
+        Merges classes; a class that is not a key is left out (its pixels are unlabelled, never background).
+    include_predicted : bool
+        Count predictions that nobody has reviewed.
+    point_radius : float
+        Radius of the disc that a click paints, in µm.
+    """
+
+    granularities: frozenset[Granularity] = PAINTED
+    annotators: frozenset[str] | None = None
+    class_map: Mapping[int, int] | None = None
+    include_predicted: bool = False
+    point_radius: float = 2.0
+
+    def lookup(self, scheme: LabelScheme) -> NDArray[np.uint8]:
+        """Table of shape (256,) from the class id that was annotated to the one that is shown."""
+        table = np.zeros(256, np.uint8)
+        for label in scheme:
+            table[label.id] = label.id if self.class_map is None else self.class_map.get(label.id, UNLABELLED)
+        return table
+
+
+class RenderArguments(TypedDict, total=False):
+    """Keyword form of :class:`RenderOptions`, as :func:`render_labels` takes it."""
+
+    granularities: Iterable[Granularity]
+    annotators: Iterable[str] | None
+    class_map: Mapping[int, int] | None
+    include_predicted: bool
+    point_radius: float
+
+
+def render_labels(
+    project: Project,
+    slide_id: str,
+    location: tuple[float, float],
+    size: tuple[int, int],
+    *,
+    downsample: float | None = None,
+    mpp: float | None = None,
+    **options: Unpack[RenderArguments],
+) -> NDArray[np.uint8]:
+    """Label map of one region of a slide; for many regions keep a :class:`SlideLabels`.
+
+    Parameters
+    ----------
+    project : Project
+        Where the annotations are.
+    slide_id : str
+        The slide's id or name.
+    location : (x, y)
+        Level-0 position of the region's top-left corner.
+    size : (width, height)
+        Of the map, in its own pixels.
+    downsample, mpp : float, optional
+        Resolution of the map, either in level-0 pixels per pixel or in µm per pixel; level 0 without both.
+    **options
+        The fields of :class:`RenderOptions`.
+
+    Returns
+    -------
+    uint8 array, shape (height, width)
+        Class ids; 0 is unlabelled.
+
+    Raises
+    ------
+    DatasetError
+        If the region is empty, or the resolution not positive or given twice.
+    """
+    if downsample is not None and mpp is not None:
+        raise DatasetError("A label map takes a downsample or an mpp, not both.")
+    labels = SlideLabels(project, slide_id, options_from(**options))
+    scale = mpp / labels.mpp if mpp is not None else 1.0 if downsample is None else downsample
+    return labels.render(location, scale, size)
+
+
+def options_from(**arguments: Unpack[RenderArguments]) -> RenderOptions:
+    """:class:`RenderOptions` from keywords that may be any iterables."""
+    annotators = arguments.get("annotators")
+    return RenderOptions(
+        granularities=frozenset(arguments.get("granularities", PAINTED)),
+        annotators=None if annotators is None else frozenset(annotators),
+        class_map=arguments.get("class_map"),
+        include_predicted=arguments.get("include_predicted", False),
+        point_radius=arguments.get("point_radius", 2.0),
+    )
+
+
+class SlideLabels:
+    """The annotations of one slide, indexed for rendering any part of it.
+
+    A snapshot of the records at the time of construction; painted masks are read when rendering. Thread-safe.
+
+    Parameters
+    ----------
+    project : Project
+    slide_id : str
+    options : RenderOptions, optional
+    """
+
+    def __init__(self, project: Project, slide_id: str, options: RenderOptions | None = None) -> None:
+        self.options = options or RenderOptions()
+        self.record = project.find_slide(slide_id)
+        self.scheme = project.scheme
+        self._table = self.options.lookup(self.scheme)
+        everybody = self.options.annotators is None
+        self.mpp = slide_mpp(self.record.mpp)
+        stored = project.annotations.query(self.record.id)
+        by_id = {record.id: record for record in stored}
+        counted = admissible(stored, include_predicted=self.options.include_predicted)
+        theirs = [r for r in counted if everybody or r.annotator in (self.options.annotators or ())]
+        self.records, self._silent = speaking(theirs, self.options.granularities & PAINTED)
+        self._rasters = {
+            name: project.raster(self.record.id, name)
+            for name in sorted(project.raster_annotators(self.record.id))
+            if everybody or name in (self.options.annotators or ())
+        }
+        self._keys = {name: frozenset(raster.keys()) for name, raster in self._rasters.items()}
+        self._predicted = {record.id for record in self.records if is_prediction(record, by_id)}
+        self._tree = self._index(self.records)
+        self._silent_tree = self._index(self._silent)
+
+    @property
+    def rasters(self) -> Mapping[str, LabelRaster]:
+        """Painted masks that this view shows, by annotator; none where ``PIXEL`` is not among the granularities."""
+        return self._rasters if Granularity.PIXEL in self.options.granularities else {}
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Width and height of the slide in level-0 pixels."""
+        return (self.record.width, self.record.height)
+
+    def render(self, location: tuple[float, float], downsample: float, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Class ids of a region.
+
+        Parameters
+        ----------
+        location : (x, y)
+            Level-0 position of the top-left corner.
+        downsample : float
+            Level-0 pixels per pixel of the map.
+        size : (width, height)
+            Of the map, in its own pixels.
+
+        Returns
+        -------
+        uint8 array, shape (height, width)
+            0 is unlabelled.
+        """
+        frame = Frame(location, downsample, size)
+        found = self.records_in(frame.bounds)
+        canvas = np.zeros((size[1], size[0]), np.uint8)
+        self._paint_background(canvas, frame, found)
+        for granularity in _ORDER:
+            here = [record for record in found if record.granularity is granularity]
+            machine = [record for record in here if record.id in self._predicted]
+            people = [record for record in here if record.id not in self._predicted]
+            rasters = self.rasters if granularity is Granularity.PIXEL else {}
+            for records, masks in ((machine, {}), (people, rasters)):
+                self._paint_step(canvas, frame, records, masks)
+        return self._clip(canvas, frame)
+
+    def render_masks(
+        self, location: tuple[float, float], downsample: float, size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        """Class ids of a region from painted masks alone; 0 where nobody painted or annotators disagree."""
+        canvas = np.zeros((size[1], size[0]), np.uint8)
+        self._paint_step(canvas, Frame(location, downsample, size), [], self.rasters)
+        return canvas
+
+    def records_in(self, bounds: Bounds) -> list[Annotation]:
+        """Records shown that touch a level-0 box, oldest first."""
+        return [self.records[i] for i in _hits(self._tree, bounds)]
+
+    def annotators_in(self, bounds: Bounds) -> tuple[str, ...]:
+        """Names of those who said something within a level-0 box, sorted."""
+        names = {record.annotator for record in self.records_in(bounds)}
+        for name in self.rasters:
+            names |= {name} if any(True for _ in self._chunks_in(name, bounds)) else set()
+        return tuple(sorted(names))
+
+    def annotated_boxes(self) -> NDArray[np.float64]:
+        """Level-0 boxes (x0, y0, x1, y1) outside of which nothing is labelled, shape (N, 4)."""
+        boxes = [self._bounds(record) for record in self.records]
+        for name, raster in self.rasters.items():
+            side = raster.chunk
+            boxes += [(cx * side, cy * side, (cx + 1) * side, (cy + 1) * side) for cy, cx in sorted(self._keys[name])]
+        return np.array(boxes, np.float64).reshape(-1, 4)
+
+    def shown(self, class_id: int) -> int:
+        """Class id that a statement of ``class_id`` is shown as; 0 if it is left out."""
+        return int(self._table[class_id])
+
+    def _paint_background(self, canvas: NDArray[np.uint8], frame: Frame, found: Sequence[Annotation]) -> None:
+        background = self.scheme.background
+        regions = [record for record in found if record.granularity is Granularity.EXHAUSTIVE]
+        shapes = [
+            (record.geometry, self.shown(record.class_id or (background.id if background else UNLABELLED)))
+            for record in regions
+        ]
+        if not any(value for _, value in shapes):
+            return
+        frame.paint(canvas, shapes)
+        silent = [self._silent[i] for i in _hits(self._silent_tree, frame.bounds)]
+        frame.paint(canvas, [(self._disc(record.geometry), UNLABELLED) for record in silent])
+        if Granularity.PIXEL not in self.options.granularities:
+            for name in self._rasters:
+                canvas[self._sample(name, frame) != UNLABELLED] = UNLABELLED
+
+    def _paint_step(
+        self, canvas: NDArray[np.uint8], frame: Frame, records: Sequence[Annotation], masks: Mapping[str, LabelRaster]
+    ) -> None:
+        said: NDArray[np.bool_] | None = None
+        agreed: NDArray[np.uint8] | None = None
+        for name in sorted({record.annotator for record in records} | set(masks)):
+            raw = np.zeros_like(canvas)
+            shapes = [(self._disc(r.geometry), r.class_id) for r in records if r.annotator == name]
+            frame.paint(raw, shapes)
+            if name in masks:
+                painted = self._sample(name, frame)
+                np.copyto(raw, painted, where=painted != UNLABELLED)
+            here = raw != UNLABELLED
+            shown = self._table[raw]
+            if said is None or agreed is None:
+                said, agreed = here, shown
+                continue
+            agreed = np.where(said & here & (agreed != shown), UNLABELLED, np.where(said, agreed, shown))
+            said = said | here
+        if said is not None and agreed is not None:
+            np.copyto(canvas, agreed, where=said)
+
+    def _clip(self, canvas: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
+        """Unlabelled beyond the slide's edges, where shapes may reach but no tissue is."""
+        columns, rows = frame.centres()
+        canvas[:, (columns < 0) | (columns >= self.record.width)] = UNLABELLED
+        canvas[(rows < 0) | (rows >= self.record.height)] = UNLABELLED
+        return canvas
+
+    def _bounds(self, record: Annotation) -> Bounds:
+        x0, y0, x1, y1 = self._disc(record.geometry).bounds
+        return (max(x0, 0), max(y0, 0), min(x1, self.record.width), min(y1, self.record.height))
+
+    def _index(self, records: Sequence[Annotation]) -> shapely.STRtree:
+        bounds = np.array([self._bounds(record) for record in records], np.float64).reshape(-1, 4)
+        tree = shapely.STRtree([shapely.box(*box) for box in bounds])
+        tree.query(shapely.box(0, 0, 1, 1))  # builds the index now: building it lazily is not thread-safe
+        return tree
+
+    def _disc(self, geometry: Geometry) -> Geometry:
+        if not isinstance(geometry, Point):
+            return geometry
+        radius = self.options.point_radius / self.mpp
+        return Ellipse(geometry.x, geometry.y, radius, radius)
+
+    def _sample(self, name: str, frame: Frame) -> NDArray[np.uint8]:
+        raster = self._rasters[name]
+        columns, rows = frame.centres()
+        painted = np.zeros((len(rows), len(columns)), np.uint8)
+        side = raster.chunk
+        for cy, cx in self._chunks_in(name, frame.bounds):
+            y0, y1 = np.searchsorted(rows, (cy * side, (cy + 1) * side))
+            x0, x1 = np.searchsorted(columns, (cx * side, (cx + 1) * side))
+            if y0 == y1 or x0 == x1:
+                continue
+            ys, xs = rows[y0:y1], columns[x0:x1]
+            block = raster.read(0, int(ys[0]), int(ys[-1]) + 1, int(xs[0]), int(xs[-1]) + 1)
+            painted[y0:y1, x0:x1] = block[np.ix_(ys - ys[0], xs - xs[0])]
+        return painted
+
+    def _chunks_in(self, name: str, bounds: Bounds) -> Iterable[tuple[int, int]]:
+        side = self._rasters[name].chunk
+        keys = self._keys[name]
+        x0, y0, x1, y1 = (int(np.floor(value / side)) for value in bounds)
+        if (x1 - x0 + 1) * (y1 - y0 + 1) > len(keys):
+            return sorted((cy, cx) for cy, cx in keys if y0 <= cy <= y1 and x0 <= cx <= x1)
+        return [(cy, cx) for cy in range(y0, y1 + 1) for cx in range(x0, x1 + 1) if (cy, cx) in keys]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A grid of pixels over a slide: top-left corner in level-0 pixels, level-0 pixels per pixel, width and height."""
+
+    location: tuple[float, float]
+    downsample: float
+    size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if not (self.downsample > 0 and min(self.size) > 0):
+            raise DatasetError(
+                f"Cannot make a label map of {self.size[0]} x {self.size[1]} px at a downsample of {self.downsample}: "
+                "all three must be positive."
+            )
+
+    @property
+    def bounds(self) -> Bounds:
+        """(x0, y0, x1, y1) in level-0 pixels."""
+        x, y = self.location
+        return (x, y, x + self.size[0] * self.downsample, y + self.size[1] * self.downsample)
+
+    def centres(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Level-0 columns and rows of the pixels that contain the centres of this grid's pixels."""
+        return tuple(
+            np.floor(start + (np.arange(count) + 0.5) * self.downsample).astype(np.int64)
+            for start, count in zip(self.location, self.size, strict=True)
+        )
+
+    def paint(self, canvas: NDArray[np.uint8], shapes: Sequence[tuple[Geometry, int]]) -> None:
+        """Paint level-0 shapes onto an array of this grid's size, later ones over earlier ones."""
+        if shapes:
+            rasterize(shapes, self.size, origin=self.location, downsample=self.downsample, out=canvas)
+
+
+def slide_mpp(mpp: float | None) -> float:
+    """Level-0 µm/px of a slide, 0.5 where neither its file nor a person says."""
+    return mpp if mpp is not None else DEFAULT_MPP
+
+
+def _hits(tree: shapely.STRtree, bounds: Bounds) -> list[int]:
+    return sorted(int(i) for i in tree.query(shapely.box(*bounds)))
