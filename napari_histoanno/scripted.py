@@ -1,8 +1,8 @@
 """An annotator that follows a script: what a person would do on an unknown H&E slide in a few minutes.
 
-It clicks on nuclei in a few fields rich in them, draws short lines through stroma and through empty glass, and leaves
-the rest unlabelled. The demonstration and the end-to-end tests use it on slides of which nobody has the truth, so it
-marks only what is clear and keeps its distance from what is not.
+It clicks on nuclei in a few fields rich in them, draws short lines through stroma, through plain cytoplasm and over
+empty glass, and leaves the rest unlabelled. The demonstration and the end-to-end tests use it on slides of which nobody
+has the truth, so it marks only what is clear and keeps its distance from what is not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_histoanno.annotation import Geometry
     from napari_histoanno.slides import Slide
 
-NUCLEUS, STROMA, GLASS = "Nucleus", "Stroma", "Background"
+NUCLEUS, CYTOPLASM, STROMA, GLASS = "Nucleus", "Cytoplasm", "Stroma", "Background"
 
 _OVERVIEW_MPP = 4.0
 _FIELD_UM = 256.0
@@ -43,7 +43,10 @@ _CLEAR_UM = 1.0
 _PINK = 0.48
 _LEAST_EOSIN = 0.15
 _INK = 1.1
+_PURPLE = 0.52
+_DENSE = 1.4
 _STROKE_UM = 4.0
+_FINE_STROKE_UM = 2.5
 _GLASS_SATURATION = 18
 _DEFAULT_MPP = 0.5
 
@@ -59,8 +62,8 @@ class Mark:
 
 def scheme() -> LabelScheme:
     """The classes this annotator knows."""
-    named = LabelScheme.from_names([NUCLEUS, STROMA, GLASS], background=GLASS)
-    colors = {NUCLEUS: (92, 64, 210), STROMA: (240, 128, 170), GLASS: (150, 160, 150)}
+    named = LabelScheme.from_names([NUCLEUS, CYTOPLASM, STROMA, GLASS], background=GLASS)
+    colors = {NUCLEUS: (70, 50, 220), CYTOPLASM: (255, 170, 30), STROMA: (60, 180, 90), GLASS: (150, 160, 170)}
     for entry in named:
         named = named.with_changed(entry.id, color=colors[entry.name])
     return named
@@ -90,21 +93,22 @@ def annotate(slide: Slide, *, fields: int = 3, clicks: int = 25, strokes: int = 
     marks: list[Mark] = []
     for field in sorted(looked_at, key=lambda field: len(field.nuclei), reverse=True)[:fields]:
         marks += [Mark(Point(*field.to_level0(xy)), Granularity.POINT, NUCLEUS) for xy in field.nuclei[:clicks]]
-    for field in sorted(looked_at, key=lambda field: int(field.stroma.sum()), reverse=True)[:fields]:
-        lines = _lines_inside(field.stroma, _STROKE_UM / field.mpp, strokes, rng)
-        marks += _scribbles([[field.to_level0(xy) for xy in line] for line in lines], _STROKE_UM / _mpp(slide), STROMA)
+    for name, pen_um in ((STROMA, _STROKE_UM), (CYTOPLASM, _FINE_STROKE_UM)):
+        for field in sorted(looked_at, key=lambda field: int(field.plain[name].sum()), reverse=True)[:fields]:
+            lines = _lines_inside(field.plain[name], pen_um / field.mpp, strokes, rng)
+            marks += _scribbles([[field.to_level0(xy) for xy in line] for line in lines], pen_um / _mpp(slide), name)
     return marks + _glass_marks(slide, strokes, rng)
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """What one field of view shows clearly: centres of nuclei, the clearest first, and where there is plain stroma."""
+    """What one field of view shows clearly: centres of nuclei, the clearest first, and where there is plain tissue."""
 
     corner: tuple[float, float]
     downsample: float
     mpp: float
     nuclei: list[tuple[float, float]]
-    stroma: NDArray[np.bool_]
+    plain: dict[str, NDArray[np.bool_]]
 
     def to_level0(self, xy: Sequence[float]) -> tuple[float, float]:
         return (self.corner[0] + xy[0] * self.downsample, self.corner[1] + xy[1] * self.downsample)
@@ -147,9 +151,10 @@ def _look(slide: Slide, corner: tuple[float, float]) -> _Field:
     ]
     image = slide.read_mpp(corner, shown, (size[0], size[1]))
     haematoxylin = ndimage.gaussian_filter(rgb2hed(image)[..., 0], _SMOOTH_UM / shown)
-    dark = _darker_than_surroundings(haematoxylin, shown) & ~_ink(image, shown)
-    stroma = _stroma(image, shown) & ~ndimage.binary_dilation(dark, iterations=max(1, int(_CLEAR_UM / shown)))
-    return _Field(corner, downsample, shown, _clear_nuclei(dark, shown), stroma)
+    dark = _darker_than_surroundings(haematoxylin, shown) & _tissue(image) & ~_ink(image, shown)
+    clear = ~ndimage.binary_dilation(dark, iterations=max(1, int(_CLEAR_UM / shown)))
+    plain = {name: where & clear for name, where in _plain_tissue(image, shown).items()}
+    return _Field(corner, downsample, shown, _clear_nuclei(dark, shown), plain)
 
 
 def _darker_than_surroundings(haematoxylin: NDArray[np.float64], mpp: float) -> NDArray[np.bool_]:
@@ -171,17 +176,25 @@ def _clear_nuclei(dark: NDArray[np.bool_], mpp: float) -> list[tuple[float, floa
     return [center for _, center in sorted(found, reverse=True)]
 
 
+def _densities(image: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Optical density of red and green light, smoothed."""
+    smooth = cv2.GaussianBlur(image, (0, 0), _SMOOTH_UM / mpp).astype(np.float32)
+    density = -np.log((smooth + 1) / 256)
+    return density[..., 0], density[..., 1]
+
+
 def _ink(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
-    """Blue and green marker: absorbs red far more than green, which no histological stain does."""
-    density = -np.log((cv2.GaussianBlur(image, (0, 0), _SMOOTH_UM / mpp).astype(np.float32) + 1) / 256)
-    return np.asarray(density[..., 0] > _INK * density[..., 1])
+    """Blue and green marker: absorbs more red than green, which no histological stain does."""
+    red, green = _densities(image, mpp)
+    return np.asarray(red > _INK * green)
 
 
-def _stroma(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
-    """Where eosin rules: red light passes and green does not (epithelium and nuclei absorb both)."""
-    density = -np.log((cv2.GaussianBlur(image, (0, 0), _SMOOTH_UM / mpp).astype(np.float32) + 1) / 256)
-    pink = density[..., 0] < _PINK * density[..., 1]
-    return np.asarray(pink & (density[..., 1] > _LEAST_EOSIN))
+def _plain_tissue(image: NDArray[np.uint8], mpp: float) -> dict[str, NDArray[np.bool_]]:
+    """Stroma lets red light pass and green not; epithelium absorbs both, though not as densely as keratin."""
+    red, green = _densities(image, mpp)
+    stained = green > _LEAST_EOSIN
+    purple = (red > _PURPLE * green) & (red < green) & (green < _DENSE)
+    return {STROMA: stained & (red < _PINK * green), CYTOPLASM: stained & _tissue(image) & purple}
 
 
 def _glass_marks(slide: Slide, strokes: int, rng: np.random.Generator) -> list[Mark]:
