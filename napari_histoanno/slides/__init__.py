@@ -11,5 +11,6 @@ from napari_histoanno.slides.errors import SlideError
 from napari_histoanno.slides.open import open_slide
 from napari_histoanno.slides.pyramid import LazyLevel
 from napari_histoanno.slides.slide import Level, Slide
+from napari_histoanno.slides.tissue import TissueMask, tissue_mask
 
-__all__ = ["LazyLevel", "Level", "Slide", "SlideError", "open_slide", "tile_cache"]
+__all__ = ["LazyLevel", "Level", "Slide", "SlideError", "TissueMask", "open_slide", "tile_cache", "tissue_mask"]

@@ -106,6 +106,12 @@ class OpenSlideSlide(Slide):
                 self._handle = self._open()
             return self._handle
 
+    def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Pixels:
+        """As `Slide.read_region`; small regions exactly as OpenSlide gives them."""
+        if max(size) > BLOCK or min(size) <= 0 or not 0 <= level < len(self.levels):
+            return super().read_region(location, level, size)
+        return self._read(lambda handle: handle.read_region(location, level, size))
+
     def read_inside(self, level: int, x: int, y: int, w: int, h: int) -> Pixels:
         if w <= BLOCK and h <= BLOCK:
             return self._read_block(level, x, y, w, h)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FINGERPRINT_BLOCKS = 16
 FINGERPRINT_BLOCK_BYTES = 1 << 16
 MAX_REGION_PIXELS = 1 << 31
+SNAP = 1 / 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,8 @@ class Slide(ABC):
         Returns
         -------
         ndarray, uint8, shape (height, width, 3)
-            RGB; white outside the slide.
+            RGB; white outside the slide. Where ``location`` falls between two pixels of the level, the result is
+            interpolated linearly, as OpenSlide's is: nothing is displaced by rounding.
 
         Raises
         ------
@@ -150,9 +152,12 @@ class Slide(ABC):
         """
         if not 0 <= level < len(self.levels):
             raise ValueError(f"level {level} is not one of 0 … {len(self.levels) - 1}")
-        downsample = self.levels[level].downsample
-        x, y = (math.floor(v / downsample) for v in location)
-        return self.read_level(level, (x, y), size)
+        (x, dx), (y, dy) = (_split(value / self.levels[level].downsample) for value in location)
+        if not (dx or dy) or 0 in size:
+            return self.read_level(level, (x, y), size)
+        wider = self.read_level(level, (x, y), (size[0] + 1, size[1] + 1))
+        rows = cv2.addWeighted(wider[:, :-1], 1 - dx, wider[:, 1:], dx, 0) if dx else wider[:, :-1]
+        return np.asarray(cv2.addWeighted(rows[:-1], 1 - dy, rows[1:], dy, 0) if dy else rows[:-1], np.uint8)
 
     def read_level(self, level: int, location: tuple[int, int], size: tuple[int, int]) -> Pixels:
         """As `read_region`, with the location in pixels of the level itself."""
@@ -296,6 +301,13 @@ class Slide(ABC):
         width, height = self.dimensions
         mpp = f"{self.mpp:.4g} µm/px" if self.mpp else "resolution unknown"
         return f"<{type(self).__name__} {self.path.name!r}: {width} × {height} px, {len(self.levels)} level(s), {mpp}>"
+
+
+def _split(position: float) -> tuple[int, float]:
+    """A position in level pixels as pixel and fraction; left of and above the slide OpenSlide drops the fraction."""
+    whole = math.floor(position + SNAP) if position >= 0 else math.ceil(position)
+    fraction = max(0.0, position - whole)
+    return whole, fraction if fraction > SNAP else 0.0
 
 
 class _LazyImages(Mapping[str, "Pixels"]):
