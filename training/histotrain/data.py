@@ -1,0 +1,255 @@
+"""Patches with what is known of them: the object that goes from the slides' side to the learning side.
+
+Labels hold class *ids* (those of the label scheme, which may have gaps) and 0 where nothing was said. ``classes`` and
+``class_ids`` name the ids in the order in which a network gets its channels, so a mask means the same on both sides of the border
+whatever the network's channel order is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+
+from histotrain.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    UInt8 = NDArray[np.uint8]
+
+UNLABELLED = 0
+_PER_PATCH_TEXT = ("slides", "annotators", "kinds")
+_ARRAYS = ("images", "labels", "patch_classes", "instances", "mpp", "weights")
+
+
+@runtime_checkable
+class PatchSource(Protocol):
+    """An endless supply of training patches.
+
+    A source draws all its chance from the generator it is given, so that a training can be repeated and resumed exactly.
+    """
+
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
+        """Images uint8 (size, H, W, 3) and labels uint8 (size, H, W): class ids, 0 is unlabelled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchSet:
+    """Patches of one size in memory.
+
+    Parameters
+    ----------
+    images : uint8, shape (N, H, W, 3)
+        RGB.
+    labels : uint8, shape (N, H, W), optional
+        Class id of each pixel, 0 is unlabelled.
+    patch_classes : uint8, shape (N,), optional
+        Class id of each patch as a whole, 0 is unlabelled.
+    instances : int32, shape (N, H, W), optional
+        Object number of each pixel, 0 is none.
+    slides, annotators, kinds : str, shape (N,)
+        Slide, annotator and kind of annotation of each patch; "" where unknown.
+    mpp : float, shape (N,)
+        Pixel size of each patch, µm; NaN where unknown.
+    weights : float, shape (N,)
+        How often a patch is drawn, relative to the others.
+    classes : tuple of str
+        Names of the classes.
+    class_ids : tuple of int
+        Their ids in the masks; 1 … C if not given.
+    scheme, lineage : dict
+        JSON-able: the label scheme, and where the patches come from.
+
+    Raises
+    ------
+    TrainingError
+        If shapes, types or ids do not fit together.
+    """
+
+    images: UInt8
+    labels: UInt8 | None = None
+    patch_classes: UInt8 | None = None
+    instances: NDArray[np.int32] | None = None
+    slides: NDArray[Any] = field(default_factory=lambda: np.empty(0, dtype=object))
+    annotators: NDArray[Any] = field(default_factory=lambda: np.empty(0, dtype=object))
+    kinds: NDArray[Any] = field(default_factory=lambda: np.empty(0, dtype=object))
+    mpp: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    weights: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    classes: tuple[str, ...] = ()
+    class_ids: tuple[int, ...] = ()
+    scheme: dict[str, Any] = field(default_factory=dict)
+    lineage: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.shape[3] != 3 or self.images.dtype != np.uint8:
+            raise _misfit("images", "uint8 (N, H, W, 3)", self.images)
+        count, pixels = len(self.images), self.images.shape[:3]
+        self._check("labels", np.uint8, pixels)
+        self._check("patch_classes", np.uint8, (count,))
+        self._check("instances", np.int32, pixels)
+        for name in _PER_PATCH_TEXT:
+            self._fill(name, np.full(count, "", dtype=object))
+        self._fill("mpp", np.full(count, np.nan))
+        self._fill("weights", np.ones(count))
+        object.__setattr__(self, "classes", tuple(self.classes))
+        ids = tuple(int(i) for i in self.class_ids) or tuple(range(1, len(self.classes) + 1))
+        object.__setattr__(self, "class_ids", ids)
+        if len(ids) != len(self.classes) or len(set(ids)) != len(ids) or not all(0 < i <= 255 for i in ids):
+            raise TrainingError(
+                "the classes of a patch set are inconsistent",
+                f"names {self.classes}, ids {ids}",
+                "Ids are unique, 1 … 255.",
+            )
+
+    def _check(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
+        value = getattr(self, name)
+        if value is not None and (value.dtype != dtype or value.shape != shape):
+            raise _misfit(name, f"{np.dtype(dtype).name} {shape}", value)
+
+    def _fill(self, name: str, default: NDArray[Any]) -> None:
+        value = np.asarray(getattr(self, name))
+        if not len(value):
+            value = default
+        if value.shape != default.shape:
+            raise _misfit(name, f"shape {default.shape}", value)
+        object.__setattr__(self, name, value.astype(default.dtype))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, indices: slice | ArrayLike) -> Self:
+        return self.select(np.arange(len(self))[indices] if isinstance(indices, slice) else indices)
+
+    def select(self, indices: ArrayLike) -> Self:
+        """The patches at the indices (or where a boolean array is true), in that order."""
+        chosen = np.atleast_1d(np.asarray(indices))
+        chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.intp)
+        per_patch = {name: getattr(self, name) for name in (*_ARRAYS, *_PER_PATCH_TEXT)}
+        return replace(self, **{name: value[chosen] for name, value in per_patch.items() if value is not None})
+
+    @classmethod
+    def concat(cls, parts: Sequence[PatchSet]) -> PatchSet:
+        """All patches of the parts, which must share patch size, classes and kinds of labels.
+
+        Raises
+        ------
+        TrainingError
+            If there are no parts or they differ.
+        """
+        if not parts:
+            raise TrainingError("no patch sets to join")
+        first = parts[0]
+        for part in parts[1:]:
+            if (part.classes, part.class_ids) != (first.classes, first.class_ids):
+                raise TrainingError(
+                    "patch sets with different classes cannot be joined", f"{first.classes} and {part.classes}"
+                )
+            if part.images.shape[1:] != first.images.shape[1:]:
+                raise TrainingError("patch sets with different patch sizes cannot be joined")
+        joined: dict[str, Any] = {}
+        for name in (*_ARRAYS, *_PER_PATCH_TEXT):
+            values = [getattr(part, name) for part in parts]
+            absent = [value is None for value in values]
+            if any(absent) != all(absent):
+                raise TrainingError(f"only some of the patch sets have {name}")
+            joined[name] = None if absent[0] else np.concatenate(values)
+        return replace(first, **joined)
+
+    def source(self, *, balanced: bool = True) -> PatchSampler:
+        """Endless sampler over the patches; see `PatchSampler`."""
+        return PatchSampler(self, balanced=balanced)
+
+    def save(self, path: str | Path) -> None:
+        """Write as a zarr group; an existing one is replaced. The same patches give the same bytes."""
+        from histotrain.storage import write_patches
+
+        write_patches(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> PatchSet:
+        """Patches written by `save`; raises TrainingError if there are none."""
+        from histotrain.storage import read_patches
+
+        return read_patches(Path(path))
+
+    def equals(self, other: PatchSet) -> bool:
+        """Whether every field is the same."""
+        mine, theirs = ([getattr(s, f.name) for f in fields(s)] for s in (self, other))
+        return all(_same(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+class PatchSampler:
+    """Draws patches of a set with replacement.
+
+    Balanced, it first draws a class (each that occurs, equally often) and then a patch that contains it, by weight: a class
+    painted on one patch in a hundred is then seen as often as the others. Patches without labels are never drawn.
+    """
+
+    def __init__(self, patches: PatchSet, *, balanced: bool = True) -> None:
+        if patches.labels is None:
+            raise TrainingError("these patches have no pixel labels", hint="Annotate regions, or use patch classes.")
+        self._images, self._labels = patches.images, patches.labels
+        self.classes, self.class_ids = patches.classes, patches.class_ids
+        content = (
+            np.stack([np.bincount(label.ravel(), minlength=256) > 0 for label in patches.labels])
+            if len(patches)
+            else None
+        )
+        if content is None or not content[:, 1:].any():
+            raise TrainingError(
+                "there is nothing to learn from", "no pixel is labelled", "Annotate at least two classes."
+            )
+        weights = np.asarray(patches.weights, dtype=float)
+        groups = [content[:, i] for i in range(1, 256) if content[:, i].any()] if balanced else [content[:, 1:].any(1)]
+        self._groups = [(np.flatnonzero(g), _cumulative(weights[g])) for g in groups]
+
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
+        """Images uint8 (size, H, W, 3) and labels uint8 (size, H, W)."""
+        order = rng.permutation(len(self._groups))
+        start = int(rng.integers(len(order)))
+        picks = np.empty(size, dtype=np.intp)
+        for k, u in enumerate(rng.random(size)):
+            members, cumulative = self._groups[order[(start + k) % len(order)]]
+            picks[k] = members[np.searchsorted(cumulative, u * cumulative[-1], side="right")]
+        return self._images[picks], self._labels[picks]
+
+
+def label_lookup(class_ids: Sequence[int]) -> UInt8:
+    """Table from class id to channel + 1; ids that are no class of the model become 0, unlabelled.
+
+    Examples
+    --------
+    >>> label_lookup([4, 2])[[0, 2, 4, 9]]
+    array([0, 2, 1, 0], dtype=uint8)
+    """
+    table = np.zeros(256, dtype=np.uint8)
+    for channel, class_id in enumerate(class_ids):
+        table[class_id] = channel + 1
+    return table
+
+
+def _cumulative(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise TrainingError("the weights of a patch set must be finite and not negative")
+    total = np.cumsum(weights)
+    return total if total[-1] > 0 else np.arange(1.0, len(weights) + 1)
+
+
+def _misfit(name: str, expected: str, value: NDArray[Any]) -> TrainingError:
+    return TrainingError(f"{name} of a patch set must be {expected}", f"it is {value.dtype} {value.shape}")
+
+
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.shape == b.shape and a.dtype == b.dtype and all(_equal(x, y) for x, y in ((a, b),))
+    return bool(a == b)
+
+
+def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))

@@ -1,0 +1,358 @@
+"""Training, as a generator of events.
+
+    Started -> Progressed* -> (Validated, Saved)* -> Finished(completed | cancelled | failed)
+
+The caller gets control back after every step: between two of them it may call `Trainer.predict_array` for a preview, or `Trainer.stop`.
+The weights that are kept are those of the best validation; without validation patches, the last ones. A training that ends for whatever
+reason leaves the best model it had.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from histotrain.augment import augmented
+from histotrain.card import ModelCard
+from histotrain.checkpoint import save_training, save_weights
+from histotrain.classes import resolve_classes
+from histotrain.data import PatchSet, label_lookup
+from histotrain.devices import choose_device
+from histotrain.errors import TrainingError
+from histotrain.events import Event, Finished, Notice, Progressed, Saved, Started, Validated
+from histotrain.feed import Batch, Feed
+from histotrain.inference import predict_image, probabilities_of
+from histotrain.losses import segmentation_loss
+from histotrain.metrics import summary
+from histotrain.models import build_model
+from histotrain.optim import Optimizer
+from histotrain.pixels import MEAN, STD
+from histotrain.schedule import Schedule
+from histotrain.validation import Validator
+from histotrain.warmstart import restore_training, start_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Unpack
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from histotrain.data import PatchSource
+    from histotrain.recipes import Recipe
+
+STATE_SECONDS = 60.0
+"""At most this often the state for an exact resume is written (three times a model's size)."""
+
+CRITERION = "mean_iou"
+"""The validation metric by which weights are better than others."""
+
+
+class TrainingOptions(TypedDict, total=False):
+    """What a training can be told beside its recipe and data."""
+
+    validation: PatchSet | None
+    """Patches to measure on."""
+    classes: Sequence[str] | None
+    """Names of the classes, in the order of the channels; by default those of the data."""
+    class_ids: Sequence[int] | None
+    """Their ids in masks."""
+    scheme: Mapping[str, Any] | None
+    """The label scheme: {"classes": [{"id", "name", …}]}; stored with the model."""
+    init: str | Path | None
+    """Folder of a model whose weights to start from."""
+    resume: str | Path | None
+    """Folder of an interrupted training of the same recipe to go on with, exactly."""
+    output: str | Path | None
+    """Folder for the model; nothing is written without it."""
+    lineage: Mapping[str, Any] | None
+    """JSON-able: where the data come from; stored with the model."""
+    device: str
+    """"auto", "cpu", "cuda:0", "mps"."""
+
+
+def train(recipe: Recipe, data: PatchSet | PatchSource, **options: Unpack[TrainingOptions]) -> Iterator[Event]:
+    """Train a network and yield what happens.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : PatchSet or PatchSource
+    **options
+        See `TrainingOptions`.
+
+    Yields
+    ------
+    Event
+        The last one is always `Finished`.
+
+    Raises
+    ------
+    TrainingError
+        If the recipe and the data do not allow a training to start.
+    """
+    yield from Trainer(recipe, data, **options).run()
+
+
+class Trainer:
+    """One training; arguments as for `train`. Build it, then iterate over `run` once."""
+
+    def __init__(self, recipe: Recipe, data: PatchSet | PatchSource, **options: Unpack[TrainingOptions]) -> None:
+        self.recipe = recipe
+        self.step = 0
+        self._options = options
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._notices: list[str] = []
+        scheme = options.get("scheme") or getattr(data, "scheme", None) or {}
+        self.classes = resolve_classes(data, options.get("classes"), options.get("class_ids"), scheme)
+        self._scheme = dict(scheme)
+        self._lookup = label_lookup(self.classes.ids)
+        self._source: PatchSource = data.source() if isinstance(data, PatchSet) else data
+        validation = options.get("validation")
+        self._validator = (
+            Validator(validation, self._lookup, recipe) if validation is not None and len(validation) else None
+        )
+        self._device = choose_device(options.get("device", "auto"), recipe.precision)
+        torch.manual_seed(recipe.seed)
+        self._net = self._build()
+        self._optimizer = Optimizer.from_recipe(self._net.parameters(), recipe)
+        self._schedule = Schedule(recipe)
+        self._batch_size = recipe.batch_size
+        self._best: dict[str, Tensor] | None = None
+        self._best_step = 0
+        self._best_metrics: dict[str, float] = {}
+        self._unimproved = 0
+        self._validated_at = -1
+        self._state_written = time.monotonic()
+        if resume := options.get("resume"):
+            self._restore(Path(resume))
+
+    def _build(self) -> nn.Module:
+        net = build_model(self.recipe.model, len(self.classes))
+        self._notices += start_from(net, self.recipe, self.classes, self._options.get("init"))
+        net = net.to(self._device.torch_device)
+        return net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload,no-any-return]
+
+    def stop(self) -> None:
+        """End at the next step and keep the best weights; may be called from any thread."""
+        self._stop.set()
+
+    def run(self) -> Iterator[Event]:
+        """Train to the end, one event at a time; the last one is `Finished`."""
+        yield from map(Notice, self._notices)
+        yield Started(
+            recipe=self.recipe.name,
+            model=self.recipe.model,
+            parameters=sum(p.numel() for p in self._net.parameters()),
+            classes=self.classes.names,
+            device=str(self._device.torch_device),
+            precision=self._device.precision,
+            step=self.step,
+            total_steps=self.recipe.steps,
+        )
+        try:
+            failure = yield from self._steps()
+        except TrainingError as error:
+            failure = str(error)
+        yield from self._finish(failure)
+
+    def _steps(self) -> Iterator[Event]:
+        """Yield events until the training ends; returns why it failed, or ""."""
+        while self.step < self.recipe.steps and not self._stop.is_set():
+            size = self._batch_size
+            with Feed(self._source, self._lookup, size=size, seed=self.recipe.seed, step=self.step) as feed:
+                failure, over = yield from self._steps_of(feed)
+            if over:
+                return failure
+            yield Notice(
+                f"The device ran out of memory: going on with {self._batch_size} patches per step instead of {size}."
+            )
+        return ""
+
+    def _steps_of(self, feed: Feed) -> Iterator[Event]:
+        """Yield events until the training ends or the batch has to shrink; returns (failure, whether it is over)."""
+        speed = _Speed(self._batch_size)
+        while self.step < self.recipe.steps and not self._stop.is_set():
+            try:
+                loss, rate = self._train_step(feed.next())
+            except torch.OutOfMemoryError:
+                self._forget_gradients()
+                if self._batch_size == 1:
+                    return (
+                        "the device has too little memory for a single patch. Use smaller patches or another network",
+                        True,
+                    )
+                self._batch_size //= 2
+                return "", False
+            if not math.isfinite(loss):
+                return f"the loss became {loss} at step {self.step + 1}. Lower the learning rate", True
+            self.step += 1
+            per_second = speed.tick()
+            eta = (self.recipe.steps - self.step) * self._batch_size / per_second
+            yield Progressed(self.step, self.recipe.steps, loss, rate, per_second, eta)
+            if self.step % self.recipe.validate_every == 0:
+                yield from self._check()
+                speed.skip()
+                if self.recipe.patience and self._unimproved >= self.recipe.patience:
+                    yield Notice(f"Validation has not improved {self._unimproved} times in a row: training ends early.")
+                    return "", True
+        return "", True
+
+    def _train_step(self, batch: Batch) -> tuple[float, float]:
+        """One step of the optimiser: the loss before it, and its learning rate."""
+        device = self._device.torch_device
+        images, labels = (t.to(device, non_blocking=True) for t in (batch.images, batch.labels))
+        pixels, labels = augmented(images, labels, self.recipe.augment, batch.rng)
+        rate = self._schedule.rate(self.step)
+        with self._lock:
+            _follow_statistics(self._net, self.step)
+            with self._device.autocast():
+                logits = self._net(pixels)
+            loss = segmentation_loss(logits, labels, loss=self.recipe.loss, balancing=self.recipe.balancing)
+            loss.backward()
+            value = loss.item()
+            if math.isfinite(value):
+                self._optimizer.clip(self.recipe.gradient_clip)
+                self._optimizer.step(rate)
+            self._optimizer.zero_grad()
+        return value, rate
+
+    def _forget_gradients(self) -> None:
+        self._optimizer.zero_grad()
+        if self._device.torch_device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _check(self) -> Iterator[Event]:
+        """Measure, and keep the weights if they are the best so far."""
+        self._validated_at = self.step
+        metrics: dict[str, float] = {}
+        if self._validator is not None:
+            with self._lock:
+                loss, matrix = self._validator.measure(self._net, self._device, classes=len(self.classes))
+            metrics = summary(matrix, self.classes.names)
+            yield Validated(self.step, loss, metrics)
+        gained = self._validator is None or metrics[CRITERION] > self._best_metrics.get(CRITERION, -math.inf)
+        self._schedule.validated(gained=gained)
+        self._unimproved = 0 if gained else self._unimproved + 1
+        if gained:
+            self._best = {k: v.detach().cpu().clone() for k, v in self._net.state_dict().items()}
+            self._best_step, self._best_metrics = self.step, metrics
+            if output := self._options.get("output"):
+                save_weights(output, self._best, self._card())
+                yield Saved(self.step, str(output), best=True)
+        if time.monotonic() - self._state_written > STATE_SECONDS:
+            self._write_state()
+
+    def _finish(self, failure: str) -> Iterator[Event]:
+        cancelled = self._stop.is_set() and self.step < self.recipe.steps
+        measured = self._validated_at == self.step
+        if not failure and not measured and (not cancelled or self._best is None or self._validator is None):
+            yield from self._check()
+        if not failure:
+            self._write_state()
+        path = self._options.get("output") if self._best is not None else None
+        yield Finished(
+            reason="failed" if failure else "cancelled" if cancelled else "completed",
+            step=self.step,
+            best_step=self._best_step,
+            metrics=self._best_metrics,
+            path=None if path is None else str(path),
+            message=failure,
+        )
+
+    def _card(self) -> ModelCard:
+        return ModelCard(
+            recipe=self.recipe,
+            classes=self.classes.names,
+            class_ids=self.classes.ids,
+            mpp=self.recipe.mpp,
+            mean=MEAN,
+            std=STD,
+            step=self._best_step,
+            metrics=dict(self._best_metrics),
+            scheme=self._scheme,
+            lineage=dict(self._options.get("lineage") or {}),
+        )
+
+    def _write_state(self) -> None:
+        output = self._options.get("output")
+        if output is None:
+            return
+        tensors = {f"net.{k}": v for k, v in self._net.state_dict().items()}
+        tensors |= {f"optimizer.{k}": v for k, v in self._optimizer.state().items()}
+        tensors |= {f"best.{k}": v for k, v in (self._best or {}).items()}
+        tensors["random"] = torch.get_rng_state()
+        facts = {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "class_ids": list(self.classes.ids),
+            "step": self.step,
+            "best_step": self._best_step,
+            "best_metrics": {k: v for k, v in self._best_metrics.items() if not math.isnan(v)},
+            "unimproved": self._unimproved,
+            "factor": self._schedule.factor,
+            "stale": self._schedule.stale,
+        }
+        save_training(output, tensors, facts)
+        self._state_written = time.monotonic()
+
+    def _restore(self, folder: Path) -> None:
+        facts, best = restore_training(folder, self.recipe, self.classes, self._net, self._optimizer)
+        self.step = facts["step"]
+        self._best, self._best_step, self._best_metrics = best, facts["best_step"], facts["best_metrics"]
+        self._unimproved = facts["unimproved"]
+        self._schedule.factor, self._schedule.stale = facts["factor"], facts["stale"]
+
+    def predict_array(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class probabilities float32 (H, W, C) of an image uint8 (H, W, 3), with the weights of this moment.
+
+        May be called between the events of `run`, or from another thread (it then waits for the step to end).
+        """
+
+        def predict_batch(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            result = probabilities_of(self._net, torch.from_numpy(images), self._device, MEAN, STD)
+            array: NDArray[np.float32] = result.cpu().numpy()
+            return array
+
+        with self._lock:
+            self._net.eval()
+            try:
+                return predict_image(predict_batch, image, channels=len(self.classes))
+            finally:
+                self._net.train()
+
+
+def _follow_statistics(net: nn.Module, step: int) -> None:
+    """Let the running statistics of batch norm be plain means in the first ten steps.
+
+    With the usual momentum of 0.1 they are still mostly their initial 0 and 1 then, and a preview would show nothing.
+    """
+    if step > 10:
+        return
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = max(0.1, 1.0 / (step + 1))
+
+
+class _Speed:
+    """Patches per second, smoothed; time outside of steps can be left out."""
+
+    def __init__(self, items: int) -> None:
+        self._items = items
+        self._last = time.perf_counter()
+        self._seconds: float | None = None
+
+    def tick(self) -> float:
+        now = time.perf_counter()
+        seconds, self._last = max(now - self._last, 1e-6), now
+        self._seconds = seconds if self._seconds is None else 0.9 * self._seconds + 0.1 * seconds
+        return self._items / self._seconds
+
+    def skip(self) -> None:
+        self._last = time.perf_counter()

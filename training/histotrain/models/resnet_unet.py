@@ -1,0 +1,145 @@
+"""U-Net over a ResNet-18 or -34 encoder.
+
+The structure, the parameter names and the first weights' distribution are those of ``smp.Unet("resnet18")``, so weights go both ways.
+It is written out here because importing segmentation-models-pytorch (torchvision, timm, and through them sympy) takes 3 to 5 s on a
+cold worker, half of the time in which a first preview has to be on the screen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LAYOUTS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
+"""Residual blocks in each of the four stages."""
+
+WIDTHS = (64, 128, 256, 512)
+DECODER_WIDTHS = (256, 128, 64, 32, 16)
+
+
+class ResNetUnet(nn.Module):
+    """Encoder with five halvings, decoder with five doublings and skip connections.
+
+    Parameters
+    ----------
+    layout : sequence of int
+        Residual blocks in each of the four stages.
+    classes : int
+        Output channels.
+    """
+
+    def __init__(self, layout: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.encoder = ResNetEncoder(layout)
+        self.decoder = UnetDecoder()
+        self.segmentation_head = nn.Sequential(nn.Conv2d(DECODER_WIDTHS[-1], classes, 3, padding=1))
+        _initialise(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.segmentation_head(self.decoder(self.encoder(images)))
+        return logits
+
+
+class ResNetEncoder(nn.Module):
+    """Feature maps at 1/2, 1/4 … 1/32 of the input."""
+
+    def __init__(self, layout: Sequence[int]) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        before = 64
+        for stage, (width, blocks) in enumerate(zip(WIDTHS, layout, strict=True), 1):
+            stride = 1 if stage == 1 else 2
+            layers = [BasicBlock(before, width, stride), *(BasicBlock(width, width, 1) for _ in range(blocks - 1))]
+            self.add_module(f"layer{stage}", nn.Sequential(*layers))
+            before = width
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        features = [F.relu(self.bn1(self.conv1(images)), inplace=True)]
+        x = self.maxpool(features[0])
+        for stage in range(1, 5):
+            x = self.get_submodule(f"layer{stage}")(x)
+            features.append(x)
+        return features
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and an identity around them."""
+
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or before != width:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(before, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = self.bn2(self.conv2(x))
+        x += identity
+        return F.relu(x, inplace=True)
+
+
+class UnetDecoder(nn.Module):
+    """Doubles five times; joins the encoder's map of the same size before each of the first four pairs of convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        skips = (*reversed(WIDTHS[:-1]), 64, 0)
+        before = (WIDTHS[-1], *DECODER_WIDTHS[:-1])
+        self.blocks = nn.ModuleList(
+            DecoderBlock(b + s, w) for b, s, w in zip(before, skips, DECODER_WIDTHS, strict=True)
+        )
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        x, *skips = reversed(features)
+        for block, skip in zip(self.blocks, (*skips, None), strict=True):
+            x = F.interpolate(x, scale_factor=2, mode="nearest")
+            if skip is not None:
+                x = torch.cat([x, skip], dim=1)
+            x = block(x)
+        return x
+
+
+class DecoderBlock(nn.Module):
+    """Two 3x3 convolutions, each with batch norm and ReLU."""
+
+    def __init__(self, before: int, width: int) -> None:
+        super().__init__()
+        self.conv1 = _conv_norm(before, width)
+        self.conv2 = _conv_norm(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.conv2(self.conv1(x))
+        return result
+
+
+def _conv_norm(before: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+    )
+
+
+def _initialise(model: ResNetUnet) -> None:
+    for module in model.encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    for module in model.decoder.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_uniform_(module.weight, mode="fan_in", nonlinearity="relu")
+    head = model.segmentation_head[0]
+    nn.init.xavier_uniform_(head.weight)
+    nn.init.zeros_(head.bias)

@@ -1,0 +1,12 @@
+"""How to train, as data: a `Recipe` holds every choice that changes the outcome, and has a name.
+
+The network, the loss, the schedule and the augmentation of a run are all in its recipe, and the recipe is stored with the model,
+so a run can be repeated and two runs can be compared. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from histotrain.recipes.named import list_recipes
+from histotrain.recipes.recipe import AugmentSettings, Recipe
+
+__all__ = ["AugmentSettings", "Recipe", "list_recipes"]
