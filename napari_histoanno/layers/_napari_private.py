@@ -10,14 +10,15 @@ Two facts of napari that shape the code:
 - It takes the scale of a level from the ratio of the shapes. For odd shapes that is not exactly the downsample
   factor, and the far end of a slide shifts by up to a pixel of that level. ``downsample_factors`` is therefore
   given, not derived.
-- It keeps the coarsest level in memory once read. What changes (labels, predictions) must not be kept, so that
-  cache is off.
+- It reads the coarsest level whole for a thumbnail, with every view or once for all. What changes (labels,
+  predictions) may be neither read that often nor kept, so the thumbnail is drawn apart, when it is wanted.
 """
 
 # ruff: noqa: SLF001  (this is the file for private names)
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,11 +31,10 @@ from napari.components.overlays.labels_polygon import LabelsPolygonOverlay
 from napari.layers import Image, Labels, Shapes
 from napari.layers.labels._labels_constants import Mode as LabelsMode
 from napari.layers.labels._labels_utils import expand_slice, mouse_event_to_labels_coordinate
+from qtpy.QtCore import QTimer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-__all__ = ["ExactImage", "LabelsMode", "TiledLabels", "finish_drawing", "is_busy", "native_canvas", "shape_vertices"]
+    from collections.abc import Callable, Iterator, Sequence
 
 Rect = tuple[int, int, int, int]
 
@@ -76,6 +76,8 @@ class TiledLabels(Labels):
         Level-0 pixels per pixel of each level.
     name_of : callable, optional
         Class id -> name, for the status bar.
+    thumbnail : bool
+        Whether to draw a thumbnail; it reads the coarsest level.
     **kwargs
         As for :class:`napari.layers.Labels`.
     """
@@ -86,8 +88,10 @@ class TiledLabels(Labels):
         factors: Sequence[float],
         *,
         name_of: Callable[[int], str] | None = None,
+        thumbnail: bool = True,
         **kwargs: Any,
     ) -> None:
+        self._has_thumbnail = thumbnail
         self._factors = np.repeat(np.asarray(factors, float)[:, None], 2, axis=1)
         self._name_of = name_of
         super().__init__(levels, multiscale=True, **kwargs)
@@ -104,8 +108,9 @@ class TiledLabels(Labels):
         return data
 
     def _reset_thumbnail_level_data(self) -> None:
-        super()._reset_thumbnail_level_data()
-        self._level_materializer = None
+        # A level that no view has: what is sliced for the thumbnail is one blank pixel, whatever is displayed.
+        self._thumbnail_level = -1
+        self._level_materializer = lambda _: np.zeros((1, 1), np.uint8)
 
     def displayed_tile(self) -> tuple[float, tuple[int, int], npt.NDArray[np.uint8]]:
         """Level-0 pixels per displayed pixel, (row, column) of the tile's corner in its level, and the tile itself."""
@@ -154,7 +159,7 @@ class TiledLabels(Labels):
 
     def refresh_thumbnail(self) -> None:
         """Draw the thumbnail from the data as they are now."""
-        if self._slice.empty:
+        if self._slice.empty or not self._has_thumbnail:
             return
         coarse = np.asarray(self.data[-1])
         stride = max(1, int(np.ceil(max(coarse.shape) / max(self._thumbnail_shape[:2]))))
@@ -345,3 +350,19 @@ def shape_vertices(layer: Shapes, index: int) -> npt.NDArray[np.float64]:
 def native_canvas(viewer: Any) -> Any:
     """The Qt widget on which the viewer draws, for mouse events and exact screenshots."""
     return viewer.window._qt_viewer.canvas.native
+
+
+@contextmanager
+def pen_only(layer: Any) -> Iterator[None]:
+    """Inside, setting a layer's current colour or width is about the next shape and leaves the selected ones alone."""
+    before = layer._update_properties
+    layer._update_properties = False
+    try:
+        yield
+    finally:
+        layer._update_properties = before
+
+
+def after_drawing(call: Callable[[], None]) -> None:
+    """Run a call once napari has returned to the event loop, when it has finished with the shape it tells of."""
+    QTimer.singleShot(0, call)
