@@ -1,10 +1,10 @@
 """Learning from annotated histology: patches in, a model and its predictions out.
 
-The package knows numpy and torch and nothing of slide files, projects or screens. Training and prediction are generators:
-they yield what happened, and whoever drives them prints it, plots it or stops.
+The package knows numpy and torch and nothing of slide files, projects or screens. Training and prediction are
+generators: they yield what happened, and whoever drives them prints it, plots it or stops.
 
-``import histotrain`` must stay free of torch, because the process that draws the screen imports it for `Recipe`, the events
-and `PatchSet`; the names that need torch are therefore resolved on first use.
+``import histotrain`` must stay free of torch, because the process that draws the screen imports it for `Recipe`, the
+events and `PatchSet`; the names that need torch are therefore resolved on first use.
 """
 
 from __future__ import annotations

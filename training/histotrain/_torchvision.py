@@ -1,8 +1,9 @@
 """Let torchvision be imported where its compiled operators cannot load.
 
-A torchvision wheel built for another torch (CUDA beside CPU is the usual mix) fails on import with "operator torchvision::nms does
-not exist", and takes segmentation-models-pytorch and timm with it, which only want its network definitions. Declaring the two missing
-operators lets the pure Python part load; calling them still fails, as it must. Nothing happens where torchvision is sound.
+A torchvision wheel built for another torch (CUDA beside CPU is the usual mix) fails on import with "operator
+torchvision::nms does not exist", and takes segmentation-models-pytorch and timm with it, which only want its network
+definitions. Declaring the two missing operators lets the pure Python part load; calling them still fails, as it must.
+Nothing happens where torchvision is sound.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _declared: list[object] = []  # a torch library withdraws its operators when it 
 
 
 def ensure_torchvision() -> None:
-    """Import torchvision, declaring its missing operators if need be; call before segmentation-models-pytorch or timm."""
+    """Import torchvision, declaring its missing operators if need be; to be called before smp or timm is imported."""
     import torch
 
     try:

@@ -1,8 +1,9 @@
 """Variation of training patches, batched, on the training device.
 
-Colour is varied in optical density, where stains add up: the amounts of haematoxylin and eosin are scaled apart from each other, the
-exponent (gamma) scales both and brightness is an offset. All of that is one 3x3 matrix and one offset per patch, so it costs a
-logarithm, a product and an exponential per pixel, with contrast and the network's normalisation folded into what follows.
+Colour is varied in optical density, where stains add up: the amounts of haematoxylin and eosin are scaled apart from
+each other, the exponent (gamma) scales both and brightness is an offset. All of that is one 3x3 matrix and one offset
+per patch, so it costs a logarithm, a product and an exponential per pixel, with contrast and the network's
+normalisation folded into what follows.
 
 All chance is drawn beforehand from a numpy generator, so a batch is varied in the same way on every device.
 """
@@ -35,9 +36,13 @@ def augmented(
     Parameters
     ----------
     images : Tensor, uint8, shape (N, H, W, 3)
+        RGB.
     labels : Tensor, uint8, shape (N, H, W)
+        0 is unlabelled.
     settings : AugmentSettings
+        What to vary, and how far.
     rng : numpy Generator
+        Source of all chance.
 
     Returns
     -------
@@ -78,16 +83,18 @@ def coloured(images: Tensor, settings: AugmentSettings, rng: np.random.Generator
     """Stain, gamma, brightness and contrast varied, and normalised: float32 (N, 3, H, W) of uint8 (N, H, W, 3)."""
     count, height, width, _ = images.shape
     mixing, offset, contrast = _colour_draws(count, settings, rng)
-    as_tensor = {"dtype": torch.float32, "device": images.device}
     density = torch.log(images.float().add_(1.0).mul_(1 / 256)).reshape(count, height * width, 3)
-    density = torch.baddbmm(torch.tensor(offset, **as_tensor), density, torch.tensor(mixing, **as_tensor))
+    density = torch.baddbmm(_on(images, offset), density, _on(images, mixing))
     intensity = density.exp_().clamp_(max=1.0)
-    gain = torch.tensor(contrast[:, None, None] / np.array(STD), **as_tensor)
-    middle = intensity[:, ::7].mean(1, keepdim=True)
-    pivot = middle * (1 - torch.tensor(contrast[:, None, None], **as_tensor))
-    shift = (pivot - torch.tensor(MEAN, **as_tensor)) / torch.tensor(STD, **as_tensor)
-    pixels = torch.addcmul(shift, intensity, gain)
+    contrast = contrast[:, None, None] / np.array(STD)
+    middle = intensity[:, ::7].mean(1, keepdim=True)  # every seventh pixel says enough
+    shift = middle * _on(images, 1 / np.array(STD) - contrast) - _on(images, np.array(MEAN) / np.array(STD))
+    pixels = torch.addcmul(shift, intensity, _on(images, contrast))
     return pixels.reshape(count, height, width, 3).permute(0, 3, 1, 2)
+
+
+def _on(like: Tensor, values: np.ndarray) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float32, device=like.device)
 
 
 def _colour_draws(

@@ -1,11 +1,12 @@
 """Weights that let every class count alike in partially annotated patches.
 
-In a sparsely annotated batch most pixels say nothing, and of the rest most belong to whatever was quickest to paint. Bokhorst et al.
-(2019) weigh each labelled pixel so that all classes present have the same total weight: within its patch (equation 1) or within the
-mini-batch (equation 2). Equation 2 is the better one on purely sparse annotation, equation 1 where some patches are dense.
+In a sparsely annotated batch most pixels say nothing, and of the rest most belong to whatever was quickest to paint.
+Bokhorst et al. (2019) weigh each labelled pixel so that all classes present have the same total weight: within its
+patch (equation 1) or within the mini-batch (equation 2). Equation 2 is the better one on purely sparse annotation,
+equation 1 where some patches are dense.
 
-Weights follow from the labels alone. Under distributed training the counts of equation 2 are those of all ranks together: otherwise
-each rank would balance a different batch than the one the gradient is taken of.
+Weights follow from the labels alone. Under distributed training the counts of equation 2 are those of all ranks
+together: otherwise each rank would balance a different batch than the one the gradient is taken of.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def pixel_weights(labels: Tensor, balancing: Balancing | str, *, classes: int) -
     labels : Tensor, integer, shape (N, H, W)
         Class of each pixel, 1 … ``classes``; 0 is unlabelled.
     balancing : Balancing
-        ``INSTANCE`` is L_I / (C_I · C_ij), counted within each patch; ``MINI_BATCH`` is L_B / (C_B · C_ij), counted over all patches
-        (of all ranks); ``NONE`` is 1.
+        ``INSTANCE`` is L_I / (C_I · C_ij), counted within each patch; ``MINI_BATCH`` is L_B / (C_B · C_ij), counted
+        over all patches (of all ranks); ``NONE`` is 1.
     classes : int
         Number of classes C.
 

@@ -74,8 +74,10 @@ def decide(sums: Floats, class_ids: UInt8) -> tuple[UInt8, UInt8, UInt8]:
     Parameters
     ----------
     sums : float32, shape (h, w, C)
-        The sum over C is the weight of the tiles that reached the pixel; below a half, the pixel counts as not predicted.
+        The sum over C is the weight of the tiles that reached the pixel; below a half, the pixel counts as not
+        predicted.
     class_ids : uint8, shape (C,)
+        Class id of each channel.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 """Models and interrupted trainings on disk.
 
-A model is ``model.safetensors`` with ``model.json`` beside it. The card is kept inside the weights file as well, and that copy counts
-when a model is loaded: one file is replaced atomically, two are not. Nothing is ever unpickled, so a model from a stranger can be wrong
-but cannot run code.
+A model is ``model.safetensors`` with ``model.json`` beside it. The card is kept inside the weights file as well, and
+that copy counts when a model is loaded: one file is replaced atomically, two are not. Nothing is ever unpickled, so a
+model from a stranger can be wrong but cannot run code.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def save_model(folder: str | Path, net: nn.Module, card: ModelCard) -> Path:
     net : nn.Module
         From `histotrain.models.build_model`, of the card's recipe.
     card : ModelCard
+        What it is.
 
     Returns
     -------

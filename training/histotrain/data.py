@@ -1,8 +1,8 @@
 """Patches with what is known of them: the object that goes from the slides' side to the learning side.
 
 Labels hold class *ids* (those of the label scheme, which may have gaps) and 0 where nothing was said. ``classes`` and
-``class_ids`` name the ids in the order in which a network gets its channels, so a mask means the same on both sides of the border
-whatever the network's channel order is.
+``class_ids`` name the ids in the order in which a network gets its channels, so a mask means the same on both sides
+of the border whatever the network's channel order is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _ARRAYS = ("images", "labels", "patch_classes", "instances", "mpp", "weights")
 class PatchSource(Protocol):
     """An endless supply of training patches.
 
-    A source draws all its chance from the generator it is given, so that a training can be repeated and resumed exactly.
+    A source draws all its chance from the generator it is given, so that a training can be repeated and resumed
+    exactly.
     """
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
@@ -187,8 +188,9 @@ class PatchSet:
 class PatchSampler:
     """Draws patches of a set with replacement.
 
-    Balanced, it first draws a class (each that occurs, equally often) and then a patch that contains it, by weight: a class
-    painted on one patch in a hundred is then seen as often as the others. Patches without labels are never drawn.
+    Balanced, it first draws a class (each that occurs, equally often) and then a patch that contains it, by weight: a
+    class painted on one patch in a hundred is then seen as often as the others. Patches without labels are never
+    drawn.
     """
 
     def __init__(self, patches: PatchSet, *, balanced: bool = True) -> None:

@@ -15,8 +15,8 @@ from histotrain.errors import TrainingError
 class Device:
     """A torch device with the arithmetic chosen for it.
 
-    ``bf16`` keeps the weights in float32 and computes convolutions in bfloat16: half to a third of the time where the processor has
-    instructions for it (AVX512-BF16, AMX, NVIDIA since Ampere), and slower where it has not.
+    ``bf16`` keeps the weights in float32 and computes convolutions in bfloat16: half to a third of the time where the
+    processor has instructions for it (AVX512-BF16, AMX, NVIDIA since Ampere), and slower where it has not.
     """
 
     torch_device: torch.device

@@ -1,7 +1,8 @@
 """What a training tells the world while it runs, and the picture that its listeners keep.
 
-Events are small frozen records that survive JSON, so that they can cross processes and be kept in a file. A view never adds them
-up by itself: `reduce` is the only place that turns events into a `Status`, and every view (dock, terminal, test) shows that.
+Events are small frozen records that survive JSON, so that they can cross processes and be kept in a file. A view
+never adds them up by itself: `reduce` is the only place that turns events into a `Status`, and every view (dock,
+terminal, test) shows that.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Progressed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Validated(Event):
-    """The model was measured; ``metrics`` maps names such as "mean_iou" and "iou/Stroma" to values, NaN where undefined."""
+    """The model was measured; ``metrics`` maps "mean_iou", "iou/<class>" … to values, NaN where undefined."""
 
     step: int
     loss: float
@@ -148,7 +149,8 @@ Event.kinds.update({kind.__name__: kind for kind in (Started, Progressed, Valida
 class Status:
     """Everything a view shows of one training.
 
-    ``losses`` are (step, loss) and ``validations`` (step, loss, metrics), in order; ``best_step`` is the step whose weights are kept.
+    ``losses`` are (step, loss) and ``validations`` (step, loss, metrics), in order; ``best_step`` is the step whose
+    weights are kept.
     """
 
     phase: Phase = Phase.IDLE

@@ -1,7 +1,7 @@
 """Batches made ready in a thread while the network computes.
 
-Each batch draws its chance from (seed, step) alone, so a training repeats exactly, and one that is resumed at step n sees the batches
-it would have seen, without the state of any generator having been kept.
+Each batch draws its chance from (seed, step) alone, so a training repeats exactly, and one that is resumed at step n
+sees the batches it would have seen, without the state of any generator having been kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEPTH = 3
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images uint8 (N, H, W, 3) and labels uint8 (N, H, W) as channel + 1, 0 unlabelled; ``rng`` is for their augmentation."""
+    """Images uint8 (N, H, W, 3), labels uint8 (N, H, W) as channel + 1 or 0; ``rng`` is for their augmentation."""
 
     images: Tensor
     labels: Tensor
@@ -94,4 +94,4 @@ class Feed:
         tensors = [torch.from_numpy(np.ascontiguousarray(a)) for a in (images, known)]
         if torch.cuda.is_available():
             tensors = [t.pin_memory() for t in tensors]
-        return Batch(*tensors, rng=np.random.default_rng([self._seed, step, 1]))
+        return Batch(tensors[0], tensors[1], rng=np.random.default_rng([self._seed, step, 1]))

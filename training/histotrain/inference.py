@@ -26,10 +26,10 @@ LARGEST = 1024
 def probabilities_of(
     net: nn.Module, images: Tensor, device: Device, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Tensor:
-    """Class probabilities float32 (N, H, W, C), on the device, of images uint8 (N, H, W, 3); the network must be in eval mode."""
+    """Class probabilities float32 (N, H, W, C) of images uint8 (N, H, W, 3); the network must be in eval mode."""
     pixels = normalised(images.to(device.torch_device, non_blocking=True), mean, std)
     with device.autocast():
-        logits = net(pixels)
+        logits: Tensor = net(pixels)
     return logits.permute(0, 2, 3, 1).float().softmax(-1)
 
 
@@ -39,7 +39,8 @@ def predict_image(
     """Probabilities float32 (H, W, C) of an image uint8 (H, W, 3): in one pass, or by blended tiles if it is large."""
     height, width = image.shape[:2]
     if height <= LARGEST and width <= LARGEST:
-        return predict_batch(np.ascontiguousarray(image)[None])[0]
+        whole: NDArray[np.float32] = predict_batch(np.ascontiguousarray(image)[None])[0]
+        return whole
     grid = TileGrid(width, height, tile=LARGEST, overlap=64)
     total = np.zeros((height, width, channels), dtype=np.float32)
     for row in range(grid.rows):

@@ -2,9 +2,9 @@
 
     Started -> Progressed* -> (Validated, Saved)* -> Finished(completed | cancelled | failed)
 
-The caller gets control back after every step: between two of them it may call `Trainer.predict_array` for a preview, or `Trainer.stop`.
-The weights that are kept are those of the best validation; without validation patches, the last ones. A training that ends for whatever
-reason leaves the best model it had.
+The caller gets control back after every step: between two of them it may call `Trainer.predict_array` for a preview,
+or `Trainer.stop`. The weights that are kept are those of the best validation; without validation patches, the last
+ones. A training that ends for whatever reason leaves the best model it had.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from histotrain.validation import Validator
 from histotrain.warmstart import restore_training, start_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from typing import Unpack
 
     import numpy as np
@@ -83,7 +83,9 @@ def train(recipe: Recipe, data: PatchSet | PatchSource, **options: Unpack[Traini
     Parameters
     ----------
     recipe : Recipe
+        How.
     data : PatchSet or PatchSource
+        From what; a source is sampled as it comes, a set with balanced classes.
     **options
         See `TrainingOptions`.
 
@@ -163,7 +165,7 @@ class Trainer:
             failure = str(error)
         yield from self._finish(failure)
 
-    def _steps(self) -> Iterator[Event]:
+    def _steps(self) -> Generator[Event, None, str]:
         """Yield events until the training ends; returns why it failed, or ""."""
         while self.step < self.recipe.steps and not self._stop.is_set():
             size = self._batch_size
@@ -176,7 +178,7 @@ class Trainer:
             )
         return ""
 
-    def _steps_of(self, feed: Feed) -> Iterator[Event]:
+    def _steps_of(self, feed: Feed) -> Generator[Event, None, tuple[str, bool]]:
         """Yield events until the training ends or the batch has to shrink; returns (failure, whether it is over)."""
         speed = _Speed(self._batch_size)
         while self.step < self.recipe.steps and not self._stop.is_set():

@@ -15,6 +15,7 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Ten
     Parameters
     ----------
     logits : Tensor, float, shape (N, C, H, W)
+        Before the softmax.
     labels : Tensor, integer, shape (N, H, W)
         Channel + 1; 0 is unlabelled.
     weights : Tensor, float, shape (N, H, W)

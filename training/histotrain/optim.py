@@ -1,9 +1,11 @@
 """Optimisers whose whole state is a flat list of tensors.
 
-Three reasons not to use torch.optim: its state dictionaries nest Python objects, which exact resuming from safetensors would have to
-take apart; its constructor imports torch._dynamo (sympy and all), 2.5 s of a cold worker for a compiler that is not used; and the rules
-are short. They are tested against torch.optim step by step.
+Three reasons not to use torch.optim: its state dictionaries nest Python objects, which exact resuming from
+safetensors would have to take apart; its constructor imports torch._dynamo (sympy and all), 2.5 s of a cold worker
+for a compiler that is not used; and the rules are short. They are tested against torch.optim step by step.
 """
+
+# ruff: noqa: SLF001 (torch's fused list operations are what its own optimisers are made of; they have no public name)
 
 from __future__ import annotations
 

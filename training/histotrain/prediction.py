@@ -1,8 +1,8 @@
 """Predicting a whole slide: overlapping tiles in, finished blocks out, in bounded memory.
 
-A thread reads tiles ahead while the network computes. Only the strip in which a row of tiles overlaps the next one is kept, so the
-memory is overlap x width x classes, whatever the height. Every block is final when it is yielded and is yielded once; a store can
-write it at once and a screen can show it.
+A thread reads tiles ahead while the network computes. Only the strip in which a row of tiles overlaps the next one is
+kept, so the memory is overlap x width x classes, whatever the height. Every block is final when it is yielded and is
+yielded once; a store can write it at once and a screen can show it.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ class PredictOptions:
 class PredictedBlock:
     """A finished part of a prediction, in pixels of the model's frame.
 
-    ``classes`` uint8 (h, w) holds class ids, 0 outside the mask; ``confidence`` uint8 (h, w) is the largest probability, 255 being 1;
-    ``probabilities`` uint8 (C, h, w). ``done`` of ``total`` tiles are finished, skipped ones included.
+    ``classes`` uint8 (h, w) holds class ids, 0 outside the mask; ``confidence`` uint8 (h, w) is the largest
+    probability, 255 being 1; ``probabilities`` uint8 (C, h, w). ``done`` of ``total`` tiles are finished, skipped
+    ones included.
     """
 
     x: int
@@ -81,16 +82,19 @@ def predict(
     Parameters
     ----------
     model : LoadedModel
+        From `load_model`.
     read : callable
-        ``read(x, y, w, h)`` gives uint8 (h, w, 3) at the model's pixel size; called from a thread, never beyond the image.
+        ``read(x, y, w, h)`` gives uint8 (h, w, 3) at the model's pixel size; called from a thread, never beyond the
+        image.
     size : (int, int)
         Width and height of the image, pixels.
     mask : callable, optional
-        ``mask(x, y, w, h)`` says whether there is anything to predict in that part. Tiles without are skipped and not yielded:
-        they are 0.
+        ``mask(x, y, w, h)`` says whether there is anything to predict in that part. Tiles without are skipped and not
+        yielded: they are 0.
     region : (int, int, int, int), optional
         Only this part (x, y, w, h), which comes out as it would within the whole.
     options : PredictOptions, optional
+        Tile size and the like.
 
     Yields
     ------
@@ -184,7 +188,7 @@ class _Run:
                 turned = np.rot90(images[:, :, ::-1] if flip else images, turns, axes=(1, 2))
                 back = np.rot90(self._model.predict_batch(np.ascontiguousarray(turned)), -turns, axes=(1, 2))
                 total += back[:, :, ::-1] if flip else back
-        return total / 8
+        return total * np.float32(1 / 8)
 
     def _cropped(
         self, x: int, y: int, classes: UInt8, confidence: UInt8, probabilities: UInt8

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Schedule:
-    """Learning rate of each step: a linear warm-up, then constant, half a cosine, or lower at each plateau of the validation."""
+    """Learning rate of each step: a linear warm-up, then constant, half a cosine, or lower at each plateau."""
 
     recipe: Recipe
     factor: float = 1.0

@@ -1,7 +1,7 @@
 """A `PatchSet` on disk: a zarr group with one chunk per patch.
 
-One chunk per patch makes a single patch cheap to read from outside (any zarr reader can do it) and lets equal patch sets have
-equal bytes. Repeated texts (slides, annotators, kinds) are stored once each, with an index per patch.
+One chunk per patch makes a single patch cheap to read from outside (any zarr reader can do it) and lets equal patch
+sets have equal bytes. Repeated texts (slides, annotators, kinds) are stored once each, with an index per patch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Overlapping tiles over a large image, and the weights that blend them.
 
-Tiles lie on a fixed grid that starts in the image's upper left corner, whatever part of the image is wanted: a region predicted alone
-is then the same as the region of the whole. Neighbours share ``overlap`` pixels in which one fades out as the other fades in, so the
-weights of every pixel sum to 1 and no pixel next to a tile's border, where the network sees little, counts for much.
+Tiles lie on a fixed grid that starts in the image's upper left corner, whatever part of the image is wanted: a region
+predicted alone is then the same as the region of the whole. Neighbours share ``overlap`` pixels in which one fades
+out as the other fades in, so the weights of every pixel sum to 1 and no pixel next to a tile's border, where the
+network sees little, counts for much.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class TileGrid:
         return x, y, min(self.tile, self.width - x), min(self.tile, self.height - y)
 
     def block(self, row: int, column: int) -> tuple[int, int, int, int]:
-        """What is finished (x, y, w, h) once the tile and those above and to the left are done; blocks partition the image."""
+        """What (x, y, w, h) no tile after this one, in reading order, changes; blocks partition the image."""
         x, y, w, h = self.inside(row, column)
         return (
             x,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def start_from(net: nn.Module, recipe: Recipe, classes: ClassList, init: str | Path | None) -> list[str]:
-    """Fill a new network with an earlier model's weights, or its encoder with pretrained ones; returns what the user should know.
+    """Fill a network with earlier weights, or its encoder with pretrained ones; returns notices for the user.
 
     Raises
     ------

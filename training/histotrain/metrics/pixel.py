@@ -1,7 +1,7 @@
 """Agreement of class masks, pixel by pixel, over the labelled pixels only.
 
-Everything follows from one confusion matrix, which adds up over images. A class that the truth does not contain has no recall, IoU or
-Dice: it is NaN and left out of means, neither 0 nor 1.
+Everything follows from one confusion matrix, which adds up over images. A class that the truth does not contain has
+no recall, IoU or Dice: it is NaN and left out of means, neither 0 nor 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def confusion(truth: ArrayLike, predicted: ArrayLike, *, classes: int) -> Counts
     Parameters
     ----------
     truth, predicted : integer arrays of one shape
-        0 … ``classes``. A pixel with truth 0 is unlabelled and not counted; a prediction of 0 means that nothing was predicted.
+        0 … ``classes``. A pixel with truth 0 is unlabelled and not counted; a prediction of 0 means that nothing was
+        predicted.
     classes : int
         Number of classes C.
 
@@ -65,8 +66,8 @@ def confusion(truth: ArrayLike, predicted: ArrayLike, *, classes: int) -> Counts
 def class_scores(matrix: Counts) -> dict[str, Floats]:
     """IoU, Dice, precision, recall and F1 of each class, float64 (C,), from `confusion`.
 
-    F1 of a pixel classification is its Dice; both names are given. NaN where the truth lacks the class; precision is NaN where the
-    class was never predicted.
+    F1 of a pixel classification is its Dice; both names are given. NaN where the truth lacks the class; precision is
+    NaN where the class was never predicted.
     """
     hit = np.diag(matrix)[1:].astype(np.float64)
     true = matrix.sum(1)[1:].astype(np.float64)
@@ -89,7 +90,7 @@ def macro(values: Floats) -> float:
 
 
 def accuracy(matrix: Counts) -> float:
-    """Share of the labelled pixels predicted rightly (the micro average of precision, recall and F1); NaN without any."""
+    """Share of the labelled pixels predicted rightly (micro-averaged precision, recall and F1); NaN without any."""
     return float(_ratio(np.diag(matrix).sum(), matrix.sum()))
 
 
@@ -112,4 +113,6 @@ def summary(matrix: Counts, names: Sequence[str]) -> dict[str, float]:
 
 def _ratio(part: ArrayLike, whole: ArrayLike) -> Floats:
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
-    return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole > 0)
+    result = np.full(np.broadcast(part, whole).shape, np.nan)
+    np.divide(part, whole, out=result, where=whole > 0)
+    return result

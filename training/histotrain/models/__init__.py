@@ -1,8 +1,9 @@
 """Networks by name: ``decoder/encoder``, such as ``unet/resnet18`` or ``fpn/mobilenet_v2``.
 
-Every network takes float images (N, 3, H, W) of any height and width and gives logits (N, C, H, W). ``unet/resnet18`` and
-``unet/resnet34`` are built here, layer for layer like those of segmentation-models-pytorch and with the same parameter names (a test
-holds them together); everything else comes from that package, whose import alone takes longer than a first useful preview should.
+Every network takes float images (N, 3, H, W) of any height and width and gives logits (N, C, H, W). ``unet/resnet18``
+and ``unet/resnet34`` are built here, layer for layer like those of segmentation-models-pytorch and with the same
+parameter names (a test holds them together); everything else comes from that package, whose import alone takes longer
+than a first useful preview should.
 """
 
 from __future__ import annotations

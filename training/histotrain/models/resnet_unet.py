@@ -1,8 +1,9 @@
 """U-Net over a ResNet-18 or -34 encoder.
 
-The structure, the parameter names and the first weights' distribution are those of ``smp.Unet("resnet18")``, so weights go both ways.
-It is written out here because importing segmentation-models-pytorch (torchvision, timm, and through them sympy) takes 3 to 5 s on a
-cold worker, half of the time in which a first preview has to be on the screen.
+The structure, the parameter names and the first weights' distribution are those of ``smp.Unet("resnet18")``, so
+weights go both ways. It is written out here because importing segmentation-models-pytorch (torchvision, timm, and
+through them sympy) takes 3 to 5 s on a cold worker, half of the time in which a first preview has to be on the
+screen.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class BasicBlock(nn.Module):
 
 
 class UnetDecoder(nn.Module):
-    """Doubles five times; joins the encoder's map of the same size before each of the first four pairs of convolutions."""
+    """Doubles five times; joins the encoder's map of the same size before each pair of convolutions but the last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,6 +141,8 @@ def _initialise(model: ResNetUnet) -> None:
     for module in model.decoder.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_uniform_(module.weight, mode="fan_in", nonlinearity="relu")
-    head = model.segmentation_head[0]
-    nn.init.xavier_uniform_(head.weight)
-    nn.init.zeros_(head.bias)
+    for name, parameter in model.segmentation_head.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        else:
+            nn.init.xavier_uniform_(parameter)

@@ -1,6 +1,7 @@
 """First weights of an encoder: from a file, or those trained on ImageNet where they can be had.
 
-A training must not depend on the network being reachable: where the weights cannot be had it starts from random ones and says so.
+A training must not depend on the network being reachable: where the weights cannot be had it starts from random ones
+and says so.
 """
 
 from __future__ import annotations

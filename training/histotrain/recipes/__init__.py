@@ -1,7 +1,7 @@
 """How to train, as data: a `Recipe` holds every choice that changes the outcome, and has a name.
 
-The network, the loss, the schedule and the augmentation of a run are all in its recipe, and the recipe is stored with the model,
-so a run can be repeated and two runs can be compared. Nothing here imports torch.
+The network, the loss, the schedule and the augmentation of a run are all in its recipe, and the recipe is stored with
+the model, so a run can be repeated and two runs can be compared. Nothing here imports torch.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The recipes that ship.
 
-``default`` is made for the wait between two clicks: on two CPU cores a step takes about a quarter of a second and the first useful
-preview comes after a few dozen of them. The ``sparse`` family is Bokhorst et al. (2019), "Learning from sparsely annotated data
-for semantic segmentation in histopathology images", at the paper's pixel size, patch size, batch size and learning rate: a run takes
-days on a CPU, as it does in the paper on a GPU.
+``default`` is made for the wait between two clicks: on two CPU cores a step takes about a quarter of a second and the
+first useful preview comes after a few dozen of them. The ``sparse`` family is Bokhorst et al. (2019), "Learning from
+sparsely annotated data for semantic segmentation in histopathology images", at the paper's pixel size, patch size,
+batch size and learning rate: a run takes days on a CPU, as it does in the paper on a GPU.
 """
 
 from __future__ import annotations
