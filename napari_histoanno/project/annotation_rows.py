@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import numpy as np
 import shapely
 
 from napari_histoanno.annotation.geometry import Area, Geometry, Scribble, from_native, to_native
@@ -76,7 +77,13 @@ def encode(annotations: Sequence[Annotation], slide_numbers: Mapping[str, int]) 
 
 def _json(values: Mapping[str, Any]) -> str:
     """JSON text; NumPy's numbers become plain ones."""
-    return json.dumps(values, default=lambda value: value.item())
+    return json.dumps(values, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a property of an annotation must be a JSON value, not {type(value).__name__}")
 
 
 def _vertices(geometry: Geometry) -> BaseGeometry | None:

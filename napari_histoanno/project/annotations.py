@@ -7,6 +7,7 @@ one slide.
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -87,8 +88,12 @@ class AnnotationStore:
             return ()
         with self._journal.transaction(action) as transaction, transaction.savepoint():
             first = _next_version(transaction)
-            _check_new(transaction, records)
-            self._insert(transaction, records, range(first, first + len(records)))
+            try:
+                self._insert(transaction, records, range(first, first + len(records)))
+            except sqlite3.IntegrityError as error:
+                raise ProjectError(
+                    "no annotation was added", "an id is in use already", "Change records with update()"
+                ) from error
             self._record(transaction, records, [None] * len(records), first)
         return records
 
@@ -108,7 +113,9 @@ class AnnotationStore:
             first = _next_version(transaction)
             _retire(transaction, [version for version, _ in old])
             self._insert(transaction, records, [rank for _, rank in old])
-            self._record(transaction, records, [version for version, _ in old], first)
+            gone = [version for version, _ in old]
+            self._record(transaction, records, gone, first)
+            transaction.changes.extend(self._changes(transaction, gone))  # they may have been on other slides
         return records
 
     def delete(self, ids: Iterable[UUID], *, action: str = "delete") -> None:
@@ -270,20 +277,6 @@ class AnnotationStore:
 
 def _next_version(transaction: Transaction) -> int:
     return int(transaction.connection.execute("SELECT coalesce(max(version), 0) + 1 FROM annotations").fetchone()[0])
-
-
-def _check_new(transaction: Transaction, records: Sequence[Annotation]) -> None:
-    ids = {record.id for record in records}
-    taken = next((i for i in ids if _is_live(transaction, i)), None)
-    if taken is not None or len(ids) < len(records):
-        raise ProjectError(
-            "an annotation was not added", f"its id {taken or ''} is in use already", "Change it with update()"
-        )
-
-
-def _is_live(transaction: Transaction, identifier: UUID) -> bool:
-    query = "SELECT 1 FROM annotations WHERE id = ? AND live"
-    return transaction.connection.execute(query, (identifier.bytes,)).fetchone() is not None
 
 
 def _live_versions(transaction: Transaction, ids: Sequence[UUID]) -> list[tuple[int, int]]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _BUSY_SECONDS = 10.0
 _IDLE_READERS = 4
+_LOG_BYTES = 64 << 20
 
 
 @contextlib.contextmanager
@@ -55,13 +56,14 @@ class Database:
     ----------
     path : Path
         The database file.
-    read_only : bool
-        Open nothing for writing.
+    read_only : str
+        Why nothing may be written; "" opens it for writing.
     """
 
-    def __init__(self, path: Path, *, read_only: bool) -> None:
+    def __init__(self, path: Path, *, read_only: str) -> None:
         self.path = path
-        self.read_only = read_only
+        self.read_only = bool(read_only)
+        self._read_only_because = read_only
         self.closed = False
         self.lock = threading.RLock()
         """Held by the thread that writes."""
@@ -85,9 +87,10 @@ class Database:
             schema.check(connection, self.path)  # before anything is written: it may be another program's file
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA secure_delete = OFF")
+            connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             schema.upgrade(connection, self.path)
+            connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
             connection.close()
             raise
@@ -148,9 +151,7 @@ class Database:
         if self._writer is None:
             self.check_open()
             raise ProjectError(
-                f"{self.path.parent} is open read-only",
-                "",
-                "Close it in the process that owns it, then open it again to change it",
+                f"{self.path.parent} is open read-only", self._read_only_because, "Open it for writing to change it"
             )
         return self._writer
 
@@ -188,7 +189,8 @@ class Database:
             try:
                 yield connection
             finally:
-                connection.execute("COMMIT")
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
 
     def _take_reader(self) -> sqlite3.Connection:
         with self._idle_lock:

@@ -17,11 +17,12 @@ from napari_histoanno.project.mask_tables import forget_entries
 from napari_histoanno.project.transaction import Transaction, now
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
 
     from napari_histoanno.project.transaction import Journal
 
-DEFAULT_LIMIT = 2 << 30
+_PRUNE_TO = 0.9  # pruning a little more than needed keeps it rare
 
 _log = logging.getLogger(__name__)
 _LAST_DONE = "SELECT entry, action, pruned FROM history WHERE state = 'done' ORDER BY entry DESC LIMIT 1"
@@ -47,11 +48,25 @@ class History:
     """
 
     def __init__(self, journal: Journal, stores: Sequence[Reversible]) -> None:
-        self.limit = DEFAULT_LIMIT
-        """Bytes of old mask chunks to keep; the oldest beyond it are pruned. The last action can always be undone."""
         self._journal = journal
         self._stores = tuple(stores)
         journal.before_commit = self._prune
+
+    @property
+    def limit(self) -> int:
+        """Bytes of mask chunks the history may hold, kept with the project.
+
+        Beyond it the oldest actions lose their inverses at the next action; the last action can always be undone.
+        """
+        with self._journal.database.reading() as connection:
+            return _number(connection, "history_limit")
+
+    @limit.setter
+    def limit(self, value: int) -> None:
+        with self._journal.transaction("limit history") as transaction, transaction.savepoint():
+            transaction.connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('history_limit', ?)", (str(int(value)),)
+            )
 
     @property
     def can_undo(self) -> bool:
@@ -135,22 +150,25 @@ class History:
     def _prune(self, transaction: Transaction) -> None:
         """Drop the oldest inverses of mask edits while there are more bytes of them than the limit."""
         connection = transaction.connection
-        total = connection.execute("SELECT total(bytes) FROM history WHERE NOT pruned").fetchone()[0]
-        if total <= self.limit:
+        total, limit = _number(connection, "history_bytes"), _number(connection, "history_limit")
+        if total <= limit:
             return
         last = None
-        rows = connection.execute(
-            "SELECT entry, bytes FROM history WHERE NOT pruned AND entry < ? ORDER BY entry", (transaction.entry,)
-        )
-        for entry, size in rows.fetchall():
-            if total <= self.limit:
+        query = "SELECT entry, bytes FROM history WHERE NOT pruned AND bytes > 0 AND entry < ? ORDER BY entry"
+        for entry, size in connection.execute(query, (transaction.entry,)).fetchall():
+            if total <= limit * _PRUNE_TO:
                 break
             total -= size
             last = entry
         if last is None:
             return
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'history_bytes'", (str(total),))
         forget_entries(transaction, last)
         connection.execute("UPDATE history SET pruned = 1 WHERE entry <= ? AND NOT pruned", (last,))
-        text = f"history pruned to {self.limit >> 20} MB: actions up to number {last} can no longer be undone"
+        text = f"history pruned to {limit / 1e6:.1f} MB: actions up to number {last} can no longer be undone"
         transaction.note(text)
         _log.warning(text)
+
+
+def _number(connection: sqlite3.Connection, key: str) -> int:
+    return int(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])

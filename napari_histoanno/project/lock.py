@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import sys
+import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_NAME = "project.lock"
+_MOMENT = 0.05
 _HELD_BY_ANOTHER = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _WINDOWS_LOCK_OFFSET = 1 << 30  # Windows locks are mandatory: lock a byte that no reader of the text needs
 
@@ -90,6 +92,7 @@ class FolderLock:
             _lock(descriptor)
         except OSError as error:
             if error.errno in _HELD_BY_ANOTHER:
+                time.sleep(0.0 if self._named_owner() else _MOMENT)  # it may be writing its name just now
                 return self._named_owner() or LockOwner("another process", "an unknown host", 0)
             return self.read_owner()  # no locks on this file system: what the file says decides
         return None

@@ -50,9 +50,9 @@ class MaskTables:
         return row
 
     def revision(self, connection: sqlite3.Connection) -> int:
-        """Grows with every change of the mask; 0 before the first."""
+        """Grows with every change of the mask; -1 before the first."""
         row = self._row(connection)
-        return row[1] if row else 0
+        return row[1] if row else -1
 
     def versions(self, connection: sqlite3.Connection) -> dict[ChunkKey, int]:
         """Live version of each level-0 chunk that holds labels."""
@@ -104,8 +104,9 @@ class MaskTables:
     def replace(self, transaction: Transaction, blobs: Mapping[ChunkKey, bytes | None]) -> None:
         """Give level-0 chunks new bytes (None empties them) and keep the inverse in the history."""
         connection, mask, entry = transaction.connection, self._mask(transaction), transaction.entry
-        row = connection.execute("SELECT coalesce(max(version), 0) FROM chunk_versions").fetchone()
-        last, shared = int(row[0]), dict[bytes, int]()
+        # Numbers are never used again, so what is known of a version stays true.
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunk_versions'").fetchone()
+        last, shared = int(row[0]) if row else 0, dict[bytes, int]()
         versions: dict[ChunkKey, int | None] = {}
         fresh: list[tuple[int, int, bytes]] = []
         for key, data in blobs.items():
@@ -119,6 +120,7 @@ class MaskTables:
         connection.executemany("INSERT INTO chunk_versions (version, mask, data) VALUES (?, ?, ?)", fresh)
         size = sum(len(data) for _, _, data in fresh)
         connection.execute("UPDATE history SET bytes = bytes + ? WHERE entry = ?", (size, entry))
+        connection.execute("UPDATE meta SET value = value + ? WHERE key = 'history_bytes'", (size,))
         overwritten = self._record(transaction, mask, versions)
         self._point(connection, mask, versions)
         _forget(connection, overwritten)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 DATABASE_NAME = "project.db"
 FOLDERS = ("predictions", "models", "exports")
 BACKGROUND = "Background"
+DEFAULT_HISTORY_BYTES = 2 << 30
 _BACKGROUND_COLOR = (160, 160, 160)
 
 
@@ -122,30 +123,19 @@ class Project:
         database = folder / DATABASE_NAME
         if database.exists():
             raise ProjectError(f"{folder} holds a project already", "", "Open it, or choose another folder")
-        scheme = scheme or LabelScheme()
-        if scheme.background is None:
-            known = scheme.find(BACKGROUND)
-            scheme = (
-                scheme.with_changed(known.id, background=True)
-                if known
-                else scheme.with_class(BACKGROUND, color=_BACKGROUND_COLOR, background=True)
-            )
-        # Made under another name and renamed when whole: a process killed here leaves no half project.
-        unfinished = folder / f".{DATABASE_NAME}.{os.getpid()}"
+        lock = FolderLock(folder)
         try:
             for name in FOLDERS:
                 (folder / name).mkdir(parents=True, exist_ok=True)
-            unfinished.unlink(missing_ok=True)
-            with explained(database), closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
-                schema.create(connection)
-                values = {"scheme": scheme.to_json(), "annotator": annotator, "created": now()}
-                connection.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
-                if annotator:
-                    connection.execute("INSERT INTO annotators VALUES (?, ?)", (annotator, now()))
-            unfinished.rename(database)
+            owner = lock.acquire()
+            if owner is not None or database.exists():
+                raise ProjectError(f"{folder} is being made by {owner}", "", "Open it when that is done")
+            _create_database(database, _with_background(scheme or LabelScheme()), annotator)
         except OSError as error:
             hint = "Choose a folder that you may write"
             raise ProjectError(f"no project could be made in {folder}", str(error), hint) from error
+        finally:
+            lock.release()
         return cls.open(folder, opener=opener)
 
     @classmethod
@@ -178,15 +168,9 @@ class Project:
         if not database.is_file():
             raise ProjectError(f"no project in {folder}", f"there is no {DATABASE_NAME}", "Create one there first")
         lock = FolderLock(folder)
-        owner = lock.read_owner() if read_only else None
-        if not read_only:
-            try:
-                owner = lock.acquire()
-            except OSError:  # a folder without write access
-                read_only = True
+        reason, owner = _lock(lock, database, read_only=read_only)
         try:
-            connections = Database(database, read_only=read_only or owner is not None)
-            return cls(folder, connections, lock, owner=owner, opener=opener)
+            return cls(folder, Database(database, read_only=reason), lock, owner=owner, opener=opener)
         except BaseException:
             lock.release()
             raise
@@ -334,6 +318,48 @@ class Project:
     def raster_annotators(self, slide: str) -> tuple[str, ...]:
         """Who has painted on a slide."""
         return self._rasters.annotators(slide)
+
+
+def _lock(lock: FolderLock, database: Path, *, read_only: bool) -> tuple[str, LockOwner | None]:
+    """Why the project has to be opened read-only, "" if it is ours to write; and its owner if that is another."""
+    if read_only:
+        return "it was asked for so", lock.read_owner()
+    denied = "you may not write in its folder"
+    if not os.access(database, os.W_OK):
+        return denied, lock.read_owner()
+    try:
+        owner = lock.acquire()
+    except OSError:
+        return denied, lock.read_owner()
+    return (f"{owner} is working on it" if owner else ""), owner
+
+
+def _with_background(scheme: LabelScheme) -> LabelScheme:
+    if scheme.background is not None:
+        return scheme
+    known = scheme.find(BACKGROUND)
+    if known is not None:
+        return scheme.with_changed(known.id, background=True)
+    return scheme.with_class(BACKGROUND, color=_BACKGROUND_COLOR, background=True)
+
+
+def _create_database(path: Path, scheme: LabelScheme, annotator: str) -> None:
+    """Make the database under another name and rename it when whole: a process killed here leaves no half project."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
+    values = {
+        "scheme": scheme.to_json(),
+        "annotator": annotator,
+        "created": now(),
+        "history_limit": str(DEFAULT_HISTORY_BYTES),
+        "history_bytes": "0",
+    }
+    with explained(path), closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+        schema.create(connection)
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
+        if annotator:
+            connection.execute("INSERT INTO annotators VALUES (?, ?)", (annotator, now()))
+    unfinished.rename(path)
 
 
 class _SchemeValue:

@@ -76,6 +76,7 @@ class LabelRaster:
         self._cache = ChunkCache(CACHE_BYTES)
         self._lock = threading.RLock()
         self._revision = -1
+        """The mask's revision that a read-only project has cached."""
         self._editing = False
         self._counted: dict[int, NDArray[np.int64]] = {}
 
@@ -108,17 +109,17 @@ class LabelRaster:
 
     def bounds_of_labels(self) -> tuple[int, int, int, int] | None:
         """Tight box (x0, y0, x1, y1) around everything labelled, level-0 pixels; None if nothing is."""
-        keys = self.keys()
-        if not keys:
-            return None
-        rows, columns = {k[0] for k in keys}, {k[1] for k in keys}
-        edges = {k for k in keys if k[0] in (min(rows), max(rows)) or k[1] in (min(columns), max(columns))}
+        with self._lock:  # no commit in between
+            keys = self.keys()
+            rows, columns = {k[0] for k in keys}, {k[1] for k in keys}
+            edges = [k for k in keys if k[0] in (min(rows), max(rows)) or k[1] in (min(columns), max(columns))]
+            states = self.states([(0, *key) for key in sorted(edges)])
         boxes = []
-        for (_, cy, cx), state in self.states([(0, *key) for key in sorted(edges)]).items():
-            ys, xs = np.nonzero(dense(state))
-            if len(ys):
+        for (_, cy, cx), state in states.items():
+            if not is_empty(state):
+                ys, xs = np.flatnonzero(dense(state).any(1)), np.flatnonzero(dense(state).any(0))
                 y, x = cy * CHUNK, cx * CHUNK
-                boxes.append((xs.min() + x, ys.min() + y, xs.max() + x + 1, ys.max() + y + 1))
+                boxes.append((xs[0] + x, ys[0] + y, xs[-1] + x + 1, ys[-1] + y + 1))
         if not boxes:
             return None
         corners = np.array(boxes)
@@ -128,15 +129,13 @@ class LabelRaster:
 
     def counts(self) -> dict[int, int]:
         """Labelled level-0 pixels of each class; classes without any are absent."""
-        versions = self._versions()
-        counted = {version: self._counted[version] for version in versions.values() if version in self._counted}
-        for version in set(versions.values()) - counted.keys():
-            with self._journal.database.reading() as connection:
-                state = decode(self._tables.load_version(connection, version))
-            counted[version] = np.bincount(np.atleast_1d(state).ravel(), minlength=256)
-            if isinstance(state, int):
-                counted[version] *= CHUNK * CHUNK
-        self._counted = counted
+        with self._journal.database.snapshot() as connection:
+            versions = self._tables.versions(connection)
+            counted = {version: self._counted[version] for version in versions.values() if version in self._counted}
+            for version in set(versions.values()) - counted.keys():
+                counted[version] = _count(decode(self._tables.load_version(connection, version)))
+        if self._journal.current is None:  # else it may be rolled back, and its numbers given again
+            self._counted = counted
         total = sum((counted[version] for version in versions.values()), np.zeros(256, np.int64))
         return {int(value): int(total[value]) for value in np.flatnonzero(total) if value}
 
@@ -187,7 +186,7 @@ class LabelRaster:
         ProjectError
             If the project cannot be written, or this mask is being edited by this thread already.
         """
-        with self._journal.database.lock:
+        with self._journal.exclusive():
             self._journal.database.check_writable()
             if self._editing:
                 raise ProjectError("the mask is being edited already", "", "Finish that edit first")
@@ -265,6 +264,13 @@ class LabelRaster:
             self._cache.put(key, state)
 
 
+def _count(state: ChunkState) -> NDArray[np.int64]:
+    """Pixels of each value in a chunk."""
+    if isinstance(state, int):
+        return np.bincount([state], minlength=256) * CHUNK * CHUNK
+    return np.bincount(state.ravel(), minlength=256)
+
+
 class RasterEdit:
     """Level-0 chunks being changed; made by :meth:`LabelRaster.edit`."""
 
@@ -312,14 +318,16 @@ class RasterEdit:
     def finished(self) -> dict[ChunkKey, ChunkState]:
         """The chunks that are different now, settled, empty beyond the slide."""
         before = self._raster.states([(0, *key) for key in self._states])
+        # Copies: whoever still holds an array of this edit must not write into what was committed.
         after = {key: settled(self._within_slide(key, state)) for key, state in self._states.items()}
         return {key: state for key, state in after.items() if not same(before[0, *key], state)}
 
     def _within_slide(self, key: ChunkKey, state: ChunkState) -> ChunkState:
         height, width = self._raster.shape
-        if is_empty(state) or ((key[0] + 1) * CHUNK <= height and (key[1] + 1) * CHUNK <= width):
+        cut = (key[0] + 1) * CHUNK > height or (key[1] + 1) * CHUNK > width
+        if isinstance(state, int) and not (state and cut):
             return state
-        pixels = dense(state) if isinstance(state, int) else state
+        pixels = dense(state)
         clip(pixels, (key[0] * CHUNK, key[1] * CHUNK), self._raster.shape)
         return pixels
 

@@ -76,7 +76,7 @@ CREATE TABLE masks (
     UNIQUE (slide, annotator)
 );
 CREATE TABLE chunk_versions (
-    version INTEGER PRIMARY KEY,
+    version INTEGER PRIMARY KEY AUTOINCREMENT,
     mask INTEGER NOT NULL REFERENCES masks (mask),
     data BLOB NOT NULL
 );

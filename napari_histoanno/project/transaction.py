@@ -129,6 +129,8 @@ class Journal:
         """Called inside each transaction that has a history entry, before it ends."""
         self._announce = announce
         self._current: Transaction | None = None
+        self._committed: list[Change] = []
+        self._holds = 0
 
     @property
     def current(self) -> Transaction | None:
@@ -150,7 +152,7 @@ class Journal:
                 with running.savepoint():
                     yield running
                 return
-            with self.database.lock:
+            with self.exclusive():
                 transaction = Transaction(self.database.begin(), action)
                 self._current = transaction
                 try:
@@ -161,8 +163,23 @@ class Journal:
                     raise
                 finally:
                     self._current = None
-        for change in merged(transaction.changes):
-            self._announce(change)
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """No other thread writes inside the block; what it committed is announced after it, when no lock is held."""
+        committed: list[Change] = []
+        try:
+            with self.database.lock:
+                self._holds += 1
+                try:
+                    yield
+                finally:
+                    self._holds -= 1
+                    if not self._holds:
+                        committed, self._committed = self._committed, []
+        finally:
+            for change in committed:
+                self._announce(change)
 
     def _commit(self, transaction: Transaction) -> None:
         transaction.check_whole()
@@ -174,3 +191,4 @@ class Journal:
             self.database.commit()
             for owner, states in transaction.states.items():
                 owner.publish(states)
+        self._committed.extend(merged(transaction.changes))
