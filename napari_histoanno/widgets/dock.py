@@ -1,0 +1,104 @@
+"""The dock: the four steps in the order of work, with the current state always in sight; and each step by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+
+from napari_histoanno.layers import view_of
+from napari_histoanno.widgets.annotate_page import AnnotatePage
+from napari_histoanno.widgets.export_page import ExportPage
+from napari_histoanno.widgets.header import StatusHeader
+from napari_histoanno.widgets.slides_page import SlidesPage
+from napari_histoanno.widgets.train_page import TrainPage
+
+if TYPE_CHECKING:
+    import napari
+
+
+def _scrolled(page: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(page)
+    return area
+
+
+class HistoAnnoDock(QWidget):
+    """Slides & labels, Annotate, Train & preview, Export: everything in one dock."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        view = view_of(viewer)
+        self.view, self.session = view, view.session
+        self.header = StatusHeader(self.session)
+        self.slides = SlidesPage(self.session)
+        self.annotate = AnnotatePage(self.session)
+        self.train = TrainPage(self.session, view)
+        self.export = ExportPage(self.session)
+        self.tabs = QTabWidget()
+        for number, (title, page) in enumerate(
+            (
+                ("Slides && labels", self.slides),
+                ("Annotate", self.annotate),
+                ("Train && preview", self.train),
+                ("Export", self.export),
+            ),
+            1,
+        ):
+            self.tabs.addTab(_scrolled(page), f"{number} {title}")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.addWidget(self.header)
+        layout.addWidget(self.tabs, 1)
+        self.setMinimumWidth(380)
+
+    def show_step(self, number: int) -> None:
+        """Bring step 1 … 4 to the front."""
+        self.tabs.setCurrentIndex(number - 1)
+
+
+class _Alone(QWidget):
+    """One step with the header above it."""
+
+    page_class: type[QWidget]
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        view = view_of(viewer)
+        self.page = self._make_page(view)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.addWidget(StatusHeader(view.session))
+        layout.addWidget(_scrolled(self.page), 1)
+
+    def _make_page(self, view: object) -> QWidget:
+        return self.page_class(view.session)
+
+
+class SlidesWidget(_Alone):
+    """Project, slides and label classes."""
+
+    page_class = SlidesPage
+
+
+class AnnotateWidget(_Alone):
+    """Tools, classes, undo and conversion."""
+
+    page_class = AnnotatePage
+
+
+class TrainWidget(_Alone):
+    """Training, preview, prediction and correction."""
+
+    def _make_page(self, view: object) -> QWidget:
+        return TrainPage(view.session, view)
+
+
+class ExportWidget(_Alone):
+    """Datasets."""
+
+    page_class = ExportPage

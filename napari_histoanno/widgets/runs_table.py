@@ -1,0 +1,122 @@
+"""The models of a project: how good they are on validation places, and what to do with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHeaderView, QMessageBox, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
+
+from napari_histoanno.widgets.form import button, row
+from napari_histoanno.widgets.relay import listen
+
+if TYPE_CHECKING:
+    from napari_histoanno.project import ModelRun
+    from napari_histoanno.session import Session
+
+_COLUMNS = ("Model", "Mean IoU", "Dice", "State")
+_ID_ROLE = Qt.ItemDataRole.UserRole
+
+
+def _figure(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else "-"
+
+
+class RunsTable(QWidget):
+    """All training runs, newest first; several can be selected to compare them."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.table = QTableWidget(0, len(_COLUMNS))
+        self.table.setHorizontalHeaderLabels(list(_COLUMNS))
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.table.verticalHeader().setVisible(False)
+        self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
+        self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.table.setMinimumHeight(100)
+        self.table.setToolTip("Quality on validation places; hover a row for every class")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.table)
+        layout.addLayout(
+            row(
+                button("Use", "Predict and continue from the selected model", self.use),
+                button("Predict", "Predict the slide with the selected model", self.predict),
+                button("Compare", "Show the selected models class by class", self.compare),
+                button("Delete", "Delete the selected models and their files", self.delete),
+            )
+        )
+        for signal in (session.project_changed, session.jobs_changed, session.runs_changed):
+            listen(self, signal, self.refresh)
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Show the runs as they are now."""
+        runs = self._session.runs()
+        last = self._session.last_run
+        self.table.setRowCount(len(runs))
+        for place, run in enumerate(runs):
+            name = QTableWidgetItem(f"{'● ' if last is not None and run.id == last.id else ''}{run.name}")
+            name.setData(_ID_ROLE, run.id)
+            cells = [
+                name,
+                QTableWidgetItem(_figure(run.metrics.get("mean_iou"))),
+                QTableWidgetItem(_figure(run.metrics.get("mean_dice"))),
+                QTableWidgetItem(run.status),
+            ]
+            for column, cell in enumerate(cells):
+                cell.setToolTip(_details(run))
+                self.table.setItem(place, column, cell)
+
+    def selected(self) -> list[str]:
+        """Ids of the selected runs, from top to bottom."""
+        places = sorted({index.row() for index in self.table.selectedIndexes()})
+        return [str(self.table.item(place, 0).data(_ID_ROLE)) for place in places]
+
+    def use(self) -> None:
+        for run in self.selected()[:1]:
+            self._session.use_run(run)
+        self.refresh()
+
+    def predict(self) -> None:
+        for run in self.selected()[:1]:
+            self._session.predict_slide(run)
+
+    def compare(self) -> None:
+        """Show the metrics of the selected runs (all without a selection) beside each other."""
+        chosen = set(self.selected())
+        runs = [run for run in self._session.runs() if not chosen or run.id in chosen]
+        names = sorted({name for run in runs for name, value in run.metrics.items() if isinstance(value, int | float)})
+        head = "".join(f"<th>{run.name}</th>" for run in runs)
+        body = "".join(
+            f"<tr><td>{name}</td>"
+            + "".join(f"<td align=right>{_figure(run.metrics.get(name))}</td>" for run in runs)
+            + "</tr>"
+            for name in names
+        )
+        box = QMessageBox(self)
+        box.setWindowTitle("Compare models")
+        box.setTextFormat(Qt.TextFormat.RichText)
+        box.setText(f"<table cellpadding=4><tr><th></th>{head}</tr>{body}</table>" if names else "No metrics yet.")
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
+
+    def delete(self) -> None:
+        chosen = self.selected()
+        if not chosen:
+            return
+        answer = QMessageBox.question(
+            self, "Delete models", f"Delete {len(chosen)} model(s) and their files? This cannot be undone."
+        )
+        if answer == QMessageBox.StandardButton.Yes:
+            for run in chosen:
+                self._session.delete_run(run)
+        self.refresh()
+
+
+def _details(run: ModelRun) -> str:
+    lines = [f"{run.name}, {run.created:%Y-%m-%d %H:%M}", ", ".join(run.classes)]
+    lines += [f"{name}: {_figure(value)}" for name, value in sorted(run.metrics.items())]
+    return "\n".join(lines)

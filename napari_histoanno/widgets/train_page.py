@@ -1,0 +1,250 @@
+"""Third step: one button trains in the background; what the model sees appears on the slide while it learns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QPushButton, QSlider, QSpinBox, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from histotrain import Recipe, list_recipes
+from napari_histoanno.jobs.events import JobState
+from napari_histoanno.widgets.curves import CurvesPlot
+from napari_histoanno.widgets.form import button, form, group, row
+from napari_histoanno.widgets.job_progress import JobProgress
+from napari_histoanno.widgets.relay import listen
+from napari_histoanno.widgets.runs_table import RunsTable
+
+if TYPE_CHECKING:
+    from napari_histoanno.jobs import Job
+    from napari_histoanno.layers import ProjectView
+    from napari_histoanno.session import Session
+
+_TRAIN, _STOP = "▶  Train && preview", "■  Stop training"
+_AS = {"pixel mask": "pixel", "polygons": "polygon"}
+_CLASS_MAP = "classes"
+
+
+class TrainPage(QWidget):
+    """Training, preview, prediction and correction of a session; ``view`` shows what comes back."""
+
+    def __init__(self, session: Session, view: ProjectView | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session, self._view = session, view
+        self.train_button = QPushButton(_TRAIN)
+        self.train_button.setObjectName("train")
+        self.train_button.setMinimumHeight(36)
+        self.train_button.setToolTip(
+            "Learn from everything annotated so far; the model is shown on this view as it improves"
+        )
+        self.train_button.clicked.connect(self._toggle)
+        self.progress = JobProgress()
+        self.progress.refreshed.connect(self._show_job)
+        self.progress.ended.connect(self._after_training)
+        self.curves = CurvesPlot()
+        self.metrics = QLabel()
+        self.metrics.setWordWrap(True)
+        self.settings = _RecipeForm()
+        self.predict_progress = JobProgress()
+        self.runs = RunsTable(session)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.train_button)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.curves)
+        layout.addWidget(self.metrics)
+        layout.addWidget(self._collapsed("Recipe", self.settings))
+        layout.addWidget(self._preview_box())
+        layout.addWidget(self._predict_box())
+        layout.addWidget(group("Models", self.runs))
+        layout.addStretch()
+        for signal in (session.project_changed, session.scheme_changed, session.slide_changed):
+            listen(self, signal, self.refresh)
+        listen(self, session.jobs_changed, self.refresh)
+        self.refresh()
+
+    @staticmethod
+    def _collapsed(title: str, content: QWidget) -> QCollapsible:
+        collapsible = QCollapsible(title)
+        collapsible.setContent(content)
+        collapsible.collapse(animate=False)
+        return collapsible
+
+    def _preview_box(self) -> QWidget:
+        self.opacity = QSlider(Qt.Orientation.Horizontal)
+        self.opacity.setRange(0, 100)
+        self.opacity.setValue(50)
+        self.opacity.setToolTip("How strongly the prediction covers the slide")
+        self.shown = QComboBox()
+        self.shown.setToolTip("Show the most probable class everywhere, or how probable one class is")
+        if self._view is not None:
+            predictions = self._view.predictions
+            self.opacity.valueChanged.connect(lambda percent: predictions.set_opacity(percent / 100))
+            self.shown.currentIndexChanged.connect(lambda _: predictions.show_class(self.shown.currentData()))
+        return group("Show prediction", form(("Opacity", self.opacity), ("Map", self.shown)))
+
+    def _predict_box(self) -> QWidget:
+        self.where, self.editable_class, self.editable_as = QComboBox(), QComboBox(), QComboBox()
+        self.where.addItems(["whole slide", "this view"])
+        self.where.setToolTip("Where to predict, and what to make editable")
+        self.editable_class.setToolTip("Which class to make editable")
+        self.editable_as.addItems(list(_AS))
+        self.editable_as.setToolTip("Pixels can be painted over; polygons can be moved and reshaped")
+        self.simplify = QDoubleSpinBox()
+        self.simplify.setRange(0, 20)
+        self.simplify.setValue(1.0)
+        self.simplify.setSuffix(" px")
+        self.simplify.setToolTip("How far a polygon may stray from the pixels to have fewer corners")
+        self.predict_button = button("Predict slide", "Run the model over the slide's tissue", self.predict)
+        self.editable_button = button(
+            "Make editable", "Turn the prediction into annotations that you can correct", self.make_editable
+        )
+        self.retrain_button = button(
+            "Retrain", "Go on from the last weights, with your corrections", lambda: self.train(continue_last=True)
+        )
+        return group(
+            "Predict && correct",
+            form(
+                ("Where", self.where),
+                ("Class", self.editable_class),
+                ("As", self.editable_as),
+                ("Simplify", self.simplify),
+            ),
+            row(self.predict_button, self.editable_button, self.retrain_button),
+            self.predict_progress,
+        )
+
+    # -- the session's state on screen -----------------------------------------------------------------------------
+
+    def refresh(self, *_: object) -> None:
+        """Show the session as it is now."""
+        session = self._session
+        self.setEnabled(session.project is not None)
+        job = session.training_job
+        self.train_button.setText(_TRAIN if job is None else _STOP)
+        if job is not None and self.progress.job is not job:
+            self.progress.show_job(job, "Training")
+        prediction = session.prediction_job
+        if prediction is not None and self.predict_progress.job is not prediction:
+            self.predict_progress.show_job(prediction, "Predicting")
+        self.retrain_button.setEnabled(job is None and session.last_run is not None)
+        self.predict_button.setEnabled(session.last_run is not None and prediction is None)
+        self.editable_button.setEnabled(session.last_prediction is not None)
+        self._show_classes()
+
+    def _show_classes(self) -> None:
+        project = self._session.project
+        names = [(label.name, label.id) for label in project.scheme] if project is not None else []
+        for box, first in ((self.shown, _CLASS_MAP), (self.editable_class, "all classes")):
+            entries = [(first, None), *names]
+            if [(box.itemText(i), box.itemData(i)) for i in range(box.count())] == entries:
+                continue
+            chosen = box.currentData()
+            box.blockSignals(True)
+            box.clear()
+            for text, data in entries:
+                box.addItem(text, data)
+            box.setCurrentIndex(max(0, box.findData(chosen)))
+            box.blockSignals(False)
+
+    def _show_job(self, job: Job) -> None:
+        status = job.status
+        quality = [(step, metrics.get("mean_iou", float("nan"))) for step, _, metrics in status.validations]
+        self.curves.set_curves(status.losses, quality)
+        parts = [
+            f"{name.removeprefix('iou/')} {value:.2f}"
+            for name, value in status.metrics.items()
+            if name.startswith("iou/")
+        ]
+        mean = status.metrics.get("mean_iou")
+        self.metrics.setText("" if mean is None else f"<b>Mean IoU {mean:.2f}</b> · {' · '.join(parts)}")
+
+    def _after_training(self, job: Job) -> None:
+        if job.state is JobState.FAILED:
+            self._session.error.emit(job.message.splitlines()[0] if job.message else "Training failed.")
+        self.refresh()
+
+    # -- what the user does ----------------------------------------------------------------------------------------
+
+    def _toggle(self) -> None:
+        if self._session.training_job is not None:
+            self._session.stop_training()
+        else:
+            self.train()
+
+    def train(self, *, continue_last: bool = False) -> None:
+        """Start training on all annotated places."""
+        last = self._session.last_run
+        self._session.start_training(
+            self.settings.value(), continue_from=last.id if continue_last and last is not None else None
+        )
+
+    def predict(self) -> None:
+        """Predict the slide, or what is in view."""
+        self._session.predict_slide(region=self._bounds())
+
+    def make_editable(self) -> None:
+        """Turn the last prediction, or what is in view of it, into annotations."""
+        chosen = self.editable_class.currentData()
+        self._session.make_editable(
+            bounds=self._bounds(),
+            classes=None if chosen is None else [chosen],
+            as_=_AS[self.editable_as.currentText()],
+            simplify=self.simplify.value(),
+        )
+
+    def _bounds(self) -> tuple[float, float, float, float] | None:
+        if self._view is None or self.where.currentIndex() == 0:
+            return None
+        return self._view.visible_bounds()
+
+
+class _RecipeForm(QWidget):
+    """The recipe and the few settings that a user changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recipe = QComboBox()
+        for name, line in list_recipes().items():
+            self.recipe.addItem(name)
+            self.recipe.setItemData(self.recipe.count() - 1, line, Qt.ItemDataRole.ToolTipRole)
+        self.recipe.currentTextChanged.connect(self._load)
+        self.mpp, self.steps, self.patch, self.batch = QDoubleSpinBox(), QSpinBox(), QSpinBox(), QSpinBox()
+        self.mpp.setRange(0.1, 20)
+        self.mpp.setDecimals(3)
+        self.mpp.setSingleStep(0.25)
+        self.mpp.setSuffix(" µm/px")
+        self.mpp.setToolTip("Resolution the model sees: 0.5 for nuclei, 1 to 4 for tissue regions")
+        self.steps.setRange(1, 1_000_000)
+        self.steps.setToolTip("Training steps at most; stop whenever the preview is good enough")
+        self.patch.setRange(32, 2048)
+        self.patch.setSingleStep(32)
+        self.patch.setToolTip("Side of a training patch in pixels")
+        self.batch.setRange(1, 256)
+        self.batch.setToolTip("Patches in one step")
+        layout = form(
+            ("Recipe", self.recipe),
+            ("Resolution", self.mpp),
+            ("Steps", self.steps),
+            ("Patch", self.patch),
+            ("Batch", self.batch),
+        )
+        self.setLayout(layout)
+        self._load(self.recipe.currentText())
+
+    def _load(self, name: str) -> None:
+        recipe = Recipe.named(name)
+        self.recipe.setToolTip(list_recipes()[name])
+        self.mpp.setValue(recipe.mpp)
+        self.steps.setValue(recipe.steps)
+        self.patch.setValue(recipe.patch_size)
+        self.batch.setValue(recipe.batch_size)
+
+    def value(self) -> Recipe:
+        recipe = Recipe.named(self.recipe.currentText())
+        return recipe.with_changes(
+            mpp=self.mpp.value(),
+            steps=self.steps.value(),
+            patch_size=self.patch.value(),
+            batch_size=self.batch.value(),
+        )
