@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_histoanno.session import Session
 
 _ICON = QSize(16, 16)
+_NO_CLASS = (128, 128, 128)
 SAVED, SAVING = "● all saved", "◌ saving…"
 
 

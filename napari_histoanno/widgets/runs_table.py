@@ -91,10 +91,7 @@ class RunsTable(QWidget):
         names = sorted({name for run in runs for name, value in run.metrics.items() if isinstance(value, int | float)})
         head = "".join(f"<th>{run.name}</th>" for run in runs)
         body = "".join(
-            f"<tr><td>{name}</td>"
-            + "".join(f"<td align=right>{_figure(run.metrics.get(name))}</td>" for run in runs)
-            + "</tr>"
-            for name in names
+            f"<tr><td>{name}</td>" + "".join(_cell(run.metrics.get(name)) for run in runs) + "</tr>" for name in names
         )
         box = QMessageBox(self)
         box.setWindowTitle("Compare models")
@@ -114,6 +111,10 @@ class RunsTable(QWidget):
             for run in chosen:
                 self._session.delete_run(run)
         self.refresh()
+
+
+def _cell(value: object) -> str:
+    return f"<td align=right>{_figure(value)}</td>"
 
 
 def _details(run: ModelRun) -> str:

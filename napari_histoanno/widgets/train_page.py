@@ -36,7 +36,7 @@ class TrainPage(QWidget):
         self.train_button.setObjectName("train")
         self.train_button.setMinimumHeight(36)
         self.train_button.setToolTip(
-            "Learn from everything annotated so far; the model is shown on this view as it improves"
+            "Learn from all that is annotated so far; this view shows the model as it improves"
         )
         self.train_button.clicked.connect(self._toggle)
         self.progress = JobProgress()
