@@ -73,8 +73,7 @@ class TiffSlide(Slide):
             self._identity = self._file.identity
             with tifffile.TiffFile(path) as tiff:
                 series = tiff.series
-                main = series[0]
-                images = [_image(path, level) for level in main.levels]
+                images = [_image(path, level) for level in _levels(tiff)]
                 self._associated_images = _associated(path, series)
                 properties = properties_of(tiff)
         except SlideError:
@@ -260,12 +259,24 @@ def _image(path: Path, series: Any) -> _Image:
     return _Image(*size, planes, separate, colour, page.dtype, int(page.bitspersample))
 
 
+def _levels(tiff: tifffile.TiffFile) -> list[Any]:
+    """The main series' levels, and the pages that OpenSlide takes for levels and tifffile for other pictures."""
+    main, *others = tiff.series
+    tiled = bool(main.keyframe.is_tiled)
+    levels = list(main.levels)
+    for other in others:
+        page = other.keyframe
+        if page.subifds is None and bool(page.is_tiled) is tiled and (page.is_reduced or (tiff.is_svs and tiled)):
+            levels.extend(other.levels)
+    return levels
+
+
 def _associated(path: Path, series: Any) -> dict[str, _Image]:
     """Label, macro and thumbnail; one that cannot be read must not keep the slide from opening."""
     found = {}
     for other in series[1:]:
         name = str(other.name).lower().split(" ")[0]
-        if name in ASSOCIATED:
+        if name in ASSOCIATED and not (series[0].keyframe.is_tiled and other.keyframe.is_tiled):
             with contextlib.suppress(SlideError):
                 found[name] = _image(path, other)
     return found
