@@ -40,7 +40,8 @@ footer { margin-top: 3em; color: #888; font-size: .85em; }
 {% for table in section.tables %}<table><tr>{% for head in table.head %}<th>{{ head }}</th>{% endfor %}</tr>
 {% for row in table.rows %}<tr>{% for cell in row %}{% if cell is number %}<td class="number">{{ figure(cell) }}</td>
 {% else %}<td>{{ cell }}</td>{% endif %}{% endfor %}</tr>{% endfor %}</table>{% endfor %}
-{% for picture in section.pictures %}<figure><img alt="{{ picture.caption }}" src="data:image/png;base64,{{ picture.data }}">
+{% for picture in section.pictures %}<figure>
+<img alt="{{ picture.caption }}" src="data:image/png;base64,{{ picture.data }}">
 <figcaption>{{ picture.caption }}</figcaption></figure>{% endfor %}{% endfor %}
 <footer>napari-histoanno {{ version }}, {{ when }}</footer></body></html>
 """
