@@ -18,8 +18,8 @@ Two facts of napari that shape the code:
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +31,13 @@ from napari.components.overlays.labels_polygon import LabelsPolygonOverlay
 from napari.layers import Image, Labels, Shapes
 from napari.layers.labels._labels_constants import Mode as LabelsMode
 from napari.layers.labels._labels_utils import expand_slice, mouse_event_to_labels_coordinate
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QEvent, QObject, QTimer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-Rect = tuple[int, int, int, int]
+Viewer: TypeAlias = Any
+Rect: TypeAlias = tuple[int, int, int, int]
 
 
 class ExactImage(Image):
@@ -366,3 +367,56 @@ def pen_only(layer: Any) -> Iterator[None]:
 def after_drawing(call: Callable[[], None]) -> None:
     """Run a call once napari has returned to the event loop, when it has finished with the shape it tells of."""
     QTimer.singleShot(0, call)
+
+
+def drop_drawing(layer: Shapes) -> bool:
+    """Forget the shape that is being drawn; whether there was one."""
+    if not layer._is_creating:
+        return False
+    index = layer._moving_value[0]
+    layer._is_creating = False
+    layer._moving_value = (None, None)
+    if index is not None and index == layer.nshapes - 1:
+        with layer.events.data.blocker(), layer.events.features.blocker():
+            layer.remove([index])
+    return True
+
+
+class CloseWatch(QObject):
+    """Watches a viewer's window.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose window.
+    asked : callable
+        Called when the window is asked to close, before napari closes anything; the user may still say no.
+    gone : callable
+        Called once the window has closed.
+    """
+
+    def __init__(self, viewer: Viewer, asked: Callable[[], None], gone: Callable[[], None]) -> None:
+        super().__init__()
+        self._window, self._asked, self._gone = viewer.window._qt_window, asked, gone
+        self._window.installEventFilter(self)
+        self._window.destroyed.connect(self._on_destroyed)
+
+    def eventFilter(self, watched: Any, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Close:
+            self._asked()
+        return False
+
+    def _on_destroyed(self, *_: Any) -> None:
+        self._gone()
+
+    def close(self) -> None:
+        """Stop watching."""
+        with suppress(RuntimeError):  # the window may be gone
+            self._window.removeEventFilter(self)
+            self._window.destroyed.disconnect(self._on_destroyed)
+
+
+def is_closing(viewer: Viewer) -> bool:
+    """Whether a viewer is being closed (napari then removes its layers one by one)."""
+    executor = viewer._layer_slicer._executor
+    return bool(executor._shutdown)

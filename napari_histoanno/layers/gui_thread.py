@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, QThread, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,14 @@ class GuiThread(QObject):
         """Have ``function(*args)`` run soon; returns at once. May be called from any thread."""
         if self._open:
             self._called.emit(partial(function, *args))
+
+    def now(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run ``function(*args)`` before returning where this is the window's thread already, else soon."""
+        if self.thread() is QThread.currentThread():
+            if self._open:
+                function(*args)
+        else:
+            self(function, *args)
 
     def _run(self, call: Callable[[], Any]) -> None:
         if self._open:

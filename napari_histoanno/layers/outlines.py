@@ -184,6 +184,13 @@ class OutlineTiles:
                 self._tiles.pop(key, None)
                 self._ids.pop(key, None)
 
+    def forget_all(self) -> None:
+        """Drop all tiles."""
+        with self._lock:
+            self._stamp += 1
+            self._tiles.clear()
+            self._ids.clear()
+
     def close(self) -> None:
         """Stop drawing and forget everything."""
         with self._lock:
@@ -298,9 +305,12 @@ class OutlineLabels(TiledLabels):
         for x0, y0, x1, y1 in fresh:
             self.refresh_rect(y0, x0, y1, x1)
 
-    def forget(self, ids: Iterable[UUID], boxes: Iterable[Bounds]) -> None:
-        """Draw tiles with changed records again; see :meth:`OutlineTiles.forget`."""
-        self.tiles.forget(ids, boxes)
+    def forget(self, ids: Iterable[UUID], boxes: Iterable[Bounds] | None) -> None:
+        """Draw tiles with changed records again (all tiles if ``boxes`` is None); see :meth:`OutlineTiles.forget`."""
+        if boxes is None:
+            self.tiles.forget_all()
+        else:
+            self.tiles.forget(ids, boxes)
         self.refresh(extent=False, thumbnail=False)
 
     def close(self) -> None:

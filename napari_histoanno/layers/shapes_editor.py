@@ -202,6 +202,9 @@ class ShapesEditor:
         if self._muted:
             return
         action = str(event.action)
+        if action in ("added", "changed"):
+            # The shape is still in napari's hands; what had to wait for it is shown when it has let go.
+            private.after_drawing(self.settle)
         if action == "added":
             self._added()
         elif action == "changed":

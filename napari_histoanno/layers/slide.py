@@ -55,6 +55,11 @@ def raster_placement(
     }
 
 
+def effective_mpp(mpp: float | None) -> float:
+    """Micrometres per level-0 pixel, with the value that stands in where neither file nor user gives one."""
+    return mpp or FALLBACK_MPP
+
+
 def vector_placement(mpp: float) -> dict[str, Any]:
     """Keyword arguments for a layer whose data are level-0 (y, x), corner-based."""
     return {"scale": (mpp, mpp), "units": UNITS}
@@ -90,7 +95,7 @@ def add_slide(viewer: Any, slide: Slide, name: str = SLIDE_LAYER, *, mpp: float 
         # Slides are looked at pixel by pixel; smoothing would hide where a label ends.
         interpolation2d="nearest",
         cache=False,
-        **raster_placement(mpp or slide.mpp or FALLBACK_MPP),
+        **raster_placement(effective_mpp(mpp or slide.mpp)),
     )
     viewer.add_layer(layer)
     show_scale_bar(viewer)
