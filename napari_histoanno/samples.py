@@ -1,18 +1,25 @@
 """The two synthetic slides that ship with the project, what is true of them, and a project that is already begun.
 
-The files lie in ``sample_data/`` of a checkout and inside an installed package; either place is found. Everything in them was
-computed from random numbers and is in the public domain (CC0).
+The files lie in ``sample_data/`` of a checkout and inside an installed package; either place is found. Everything in
+them was computed from random numbers and is in the public domain (CC0).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
+
+from napari_histoanno.annotation import LabelClass, LabelScheme
+from napari_histoanno.project import Project
+from napari_histoanno.simulated import SimulatedAnnotator
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 REGION_CLASSES = {
     1: "Tumour gland",
@@ -24,7 +31,19 @@ REGION_CLASSES = {
 }
 NUCLEUS_CLASSES = {1: "Neoplastic epithelial", 2: "Benign epithelial", 3: "Lymphocyte", 4: "Stromal"}
 
+COLORS = {
+    1: (228, 26, 28),
+    2: (55, 126, 184),
+    3: (255, 127, 0),
+    4: (152, 78, 163),
+    5: (255, 217, 47),
+    6: (150, 150, 150),
+}
+PATIENTS = {"harbour": "H-014", "meadow": "M-207"}
+ANNOTATOR = "Simulated annotator"
+
 _SUFFIX = ".ome.tif"
+_SEED = 7
 
 
 class SampleError(Exception):
@@ -121,3 +140,59 @@ def sample_truth(name: str | Path) -> SampleTruth:
             region_names=dict(REGION_CLASSES),
             nucleus_names=dict(NUCLEUS_CLASSES),
         )
+
+
+def sample_scheme() -> LabelScheme:
+    """Label classes of the sample project: the regions, ordered so that the malignant one is the highest grade."""
+    grades = {6: 0, 5: 1, 3: 2, 4: 3, 2: 4, 1: 5}
+    return LabelScheme(
+        tuple(
+            LabelClass(key, name, COLORS[key], grade=grades[key], hotkey=str(key), background=name == "Background")
+            for key, name in REGION_CLASSES.items()
+        )
+    )
+
+
+def sample_project(destination: Path) -> Project:
+    """Make a project that somebody has begun: both slides, label classes, and a few minutes' worth of annotations.
+
+    On each slide lie brush strokes on the pixel mask, scribbles, some nuclei as ellipses, boxes and points, and on the
+    first slide one small region in which everything is annotated. All of it is drawn from the known truth, so what is
+    marked is right.
+
+    Parameters
+    ----------
+    destination : Path
+        A folder that does not hold a project yet.
+
+    Returns
+    -------
+    Project
+        Open; the caller closes it.
+
+    Raises
+    ------
+    SampleError
+        If the sample slides are missing.
+    ProjectError
+        If the folder holds a project or cannot be written.
+    """
+    paths = sample_slides()
+    project = Project.create(destination, scheme=sample_scheme(), annotator=ANNOTATOR)
+    try:
+        for index, path in enumerate(paths):
+            name = path.name.removesuffix(_SUFFIX)
+            record = project.add_slide(path, patient=PATIENTS.get(name, ""), name=name)
+            hand = SimulatedAnnotator(sample_truth(name), np.random.default_rng((_SEED, index)))
+            with project.transaction("paint"), project.raster(record.id).edit() as edit:
+                for x, y, block in hand.brush_strokes():
+                    edit.write(y, x, block, mask=block > 0)
+            project.annotations.add(hand.marks(record.id, ANNOTATOR))
+            if index == 0:
+                region, (x, y, block) = hand.exhaustive_region(record.id, ANNOTATOR)
+                project.raster(record.id).write(y, x, block)
+                project.annotations.add([region])
+    except BaseException:
+        project.close()
+        raise
+    return project

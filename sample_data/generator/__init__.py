@@ -1,7 +1,7 @@
 """Synthetic haematoxylin and eosin slides with exact ground truth.
 
-Everything is made from random numbers: no pixel comes from a patient. ``python -m sample_data.generator --help`` tells how to
-write slides; :func:`make_slide` makes one in memory.
+Everything is made from random numbers: no pixel comes from a patient. ``python -m sample_data.generator --help``
+tells how to write slides; :func:`make_slide` makes one in memory.
 """
 
 from sample_data.generator.slide import make_slide

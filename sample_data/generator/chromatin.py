@@ -1,18 +1,21 @@
 """Painting nuclei: outline, membrane, chromatin, nucleoli, and the exact instance mask beside them.
 
-Nuclei of similar size are painted as one batch of small patches, so that ten thousand take seconds. A pixel belongs to a nucleus
-if its centre lies inside the outline; where two overlap, the later one lies on top.
+Nuclei of similar size are painted as one batch of small patches, so that ten thousand take seconds. A pixel belongs
+to a nucleus if its centre lies inside the outline; where two overlap, the later one lies on top.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sample_data.generator.fields import Field, Shape, noise
 from sample_data.generator.nuclei import LYMPHOCYTE, Nuclei
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PATCHES = (20, 28, 36, 48, 64, 96)
 _BATCH = 512
@@ -32,8 +35,8 @@ class Painted:
 def paint(nuclei: Nuclei, shape: Shape, rng: np.random.Generator) -> Painted:
     """Nuclei on an empty field of ``shape`` = (rows, columns)."""
     out = Painted(np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.int32))
-    coarse = noise((_ATLAS, _ATLAS), 4.2, rng) * 0.7 + noise((_ATLAS, _ATLAS), 2.4, rng) * 0.7
-    fine = noise((_ATLAS, _ATLAS), 2.0, rng)
+    coarse = noise((_ATLAS, _ATLAS), 4.0, rng) * 0.65 + noise((_ATLAS, _ATLAS), 2.0, rng) * 0.75
+    fine = noise((_ATLAS, _ATLAS), 1.6, rng)
     reach = np.maximum(nuclei.a, nuclei.b) * (1 + 2 * nuclei.irregular) + 2 * nuclei.softness + 2
     sizes = np.asarray(PATCHES)[np.clip(np.searchsorted(PATCHES, 2 * reach), 0, len(PATCHES) - 1)]
     for size in PATCHES:
@@ -58,7 +61,7 @@ def _render(
     cover = np.clip(depth / softness + 0.5, 0, 1)
     cover = cover * cover * (3 - 2 * cover)
     texture = _texture(nuclei, size, atlas, rng)
-    dye = 1 + nuclei.clumping[column].astype(np.float32) * texture
+    dye = 1 + 1.15 * nuclei.clumping[column].astype(np.float32) * texture
     dye += nuclei.membrane[column].astype(np.float32) * np.exp(-(((depth - 1.2) / 1.1) ** 2))
     # A nucleus is thickest in its middle; small dark ones show it most.
     dye *= 0.86 + 0.2 * np.clip(1 - s, 0, 1)
@@ -103,7 +106,7 @@ def _texture(nuclei: Nuclei, size: int, atlas: tuple[Field, Field], rng: np.rand
     coarse = atlas[0][rows, columns]
     fine = atlas[1][rows, columns]
     clumped = (nuclei.kind == LYMPHOCYTE) | (nuclei.clumping > 0.3)
-    return np.asarray(np.where(clumped[:, None, None], coarse, 0.5 * coarse + 0.6 * fine), np.float32)
+    return np.asarray(np.where(clumped[:, None, None], coarse, 0.5 * coarse + 0.75 * fine), np.float32)
 
 
 def _nucleoli(

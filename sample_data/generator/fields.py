@@ -1,6 +1,7 @@
 """Random fields: smooth noise at any scale, and noise drawn out along a flow, which is what fibres look like.
 
-Everything is an array of float32 with zero mean and unit standard deviation unless said otherwise; scales are in pixels.
+Everything is an array of float32 with zero mean and unit standard deviation unless said otherwise; scales are in
+pixels.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _layer(shape: Shape, scale: float, rng: np.random.Generator) -> Field:
 
 
 def _normal(field: Field) -> Field:
-    return field / max(float(field.std()), 1e-6)
+    return np.asarray(field / max(float(field.std()), 1e-6), np.float32)
 
 
 def gradient(field: Field) -> tuple[Field, Field]:
@@ -78,23 +79,38 @@ def gradient(field: Field) -> tuple[Field, Field]:
 def ramp(field: Field, low: float, high: float) -> Field:
     """Smooth step from 0 at ``low`` to 1 at ``high`` (which may be the smaller one)."""
     t = np.clip((field - low) / (high - low), 0, 1).astype(np.float32)
-    return t * t * (3 - 2 * t)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def sample(field: NDArray[np.generic], points: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """Values of a field, whose pixels are ``scale`` wide, at corner-based points (n, 2): of the pixel that holds each."""
+    """Values of a field, whose pixels are ``scale`` wide, at corner-based points (n, 2), without interpolation."""
     columns, rows = (points / scale).astype(np.int64).T
     rows = np.clip(rows, 0, field.shape[0] - 1)
     columns = np.clip(columns, 0, field.shape[1] - 1)
     return np.asarray(field[rows, columns], np.float64)
 
 
+def sample_smoothly(field: Field, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bilinear values of a field at corner-based points (n, 2) in its own pixels."""
+    if len(places) == 0:
+        return np.empty(0)
+    rows = 1 << 14  # OpenCV maps have to be less than 32768 wide.
+    padded = -(-len(places) // rows) * rows
+    x = np.zeros(padded, np.float32)
+    y = np.zeros(padded, np.float32)
+    x[: len(places)], y[: len(places)] = (places - 0.5).T
+    values = cv2.remap(
+        field, x.reshape(-1, rows), y.reshape(-1, rows), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(values.ravel()[: len(places)], np.float64)
+
+
 def along_flow(source: Field, stream: Field, doublings: int, step: float = 1.5) -> Field:
     """Field averaged along the level sets of a stream function: noise becomes fibres.
 
-    Each round averages the field with itself moved forwards and backwards along the flow and doubles the reach, so that
-    ``n`` rounds give fibres of about ``2 * step * 2**n`` pixels; the flow is followed exactly because the displacements are
-    composed, not stretched.
+    Each round averages the field with itself moved forwards and backwards along the flow and doubles the reach, so
+    that ``n`` rounds give fibres of about ``2 * step * 2**n`` pixels; the flow is followed exactly because the
+    displacements are composed, not stretched.
 
     Parameters
     ----------
@@ -112,9 +128,9 @@ def along_flow(source: Field, stream: Field, doublings: int, step: float = 1.5) 
     forward = np.dstack([gy, -gx]) * np.float32(step / ratio)
     backward = -forward
     rows, columns = np.indices(stream.shape, np.float32)
-    out = source
+    out: Field = source
     for _ in range(doublings):
-        out = (_moved(out, forward, ratio) + out + _moved(out, backward, ratio)) / np.float32(3)
+        out = np.asarray((_moved(out, forward, ratio) + out + _moved(out, backward, ratio)) / 3, np.float32)
         forward = forward + cv2.remap(
             forward, columns + forward[..., 0], rows + forward[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
         )

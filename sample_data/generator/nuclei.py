@@ -1,7 +1,7 @@
 """Where nuclei lie, and how each of them looks: the four classes and their variation.
 
-Sizes are semi-axes in pixels of 0.5 µm. Epithelial nuclei stand across their basement membrane, stromal ones lie along the
-fibres, lymphocytes pack as densely as they can.
+Sizes are semi-axes in pixels of 0.5 µm. Epithelial nuclei stand across their basement membrane, stromal ones lie
+along the fibres, lymphocytes pack as densely as they can.
 """
 
 from __future__ import annotations
@@ -131,9 +131,7 @@ def _groups(plan: Plan, crowd: Field, rng: np.random.Generator) -> list[tuple[Nu
     cellular = stroma & (plan.lymphoid < 30) & (noise(plan.shape, 210 / CELL, rng, 3) > -0.55)
     fibroblasts = _along(np.asarray(cellular), angle, 700.0, rng)
     wall = _along((plan.vessel < 3) & (plan.vessel > -7), _tangent(np.maximum(plan.vessel, -60)), 260.0, rng)
-    septa = _along(
-        (plan.fat > -5) & (plan.fat_wall < 2.5), _tangent(np.maximum(plan.fat_wall, -60)), 800.0, rng, size=0.75
-    )
+    septa = _septa(plan, rng)
 
     def slack(nuclei: Nuclei, low: float, high: float) -> Values:
         return np.asarray(rng.uniform(low, high, len(nuclei)))
@@ -141,7 +139,7 @@ def _groups(plan: Plan, crowd: Field, rng: np.random.Generator) -> list[tuple[Nu
     return [
         (benign, slack(benign, 0.9, 1.05)),
         (inside, slack(inside, 0.95, 1.1)),
-        (lymphocytes, slack(lymphocytes, 0.88, 1.02)),
+        (lymphocytes, slack(lymphocytes, 0.78, 0.95)),
         (wall, slack(wall, 1.0, 1.4)),
         (strays, slack(strays, 1.0, 1.3)),
         (septa, slack(septa, 1.0, 1.6)),
@@ -180,7 +178,7 @@ def _epithelium(glands: Glands, kind: int, crowd: Field, rng: np.random.Generato
     return nuclei.take(thin(centres, nuclei.a * slack, nuclei.b * slack, nuclei.angle, rng)) if thinned else nuclei
 
 
-def _lymphocytes(mask: Mask, density: Field, per_nucleus: float, rng: np.random.Generator) -> Nuclei:
+def _lymphocytes(mask: Mask, density: NDArray[np.floating], per_nucleus: float, rng: np.random.Generator) -> Nuclei:
     area = float(np.count_nonzero(mask)) * CELL**2
     points = scatter(mask, round(area / per_nucleus), rng, CELL)
     points = points[rng.random(len(points)) < sample(density, points, CELL)]
@@ -192,6 +190,13 @@ def _along(mask: Mask, angle: Field, per_nucleus: float, rng: np.random.Generato
     points = scatter(np.asarray(mask), round(area / per_nucleus), rng, CELL)
     direction = sample(angle, points, CELL) + rng.normal(0, 0.14, len(points))
     return grow(points, direction, STROMAL, rng, size)
+
+
+def _septa(plan: Plan, rng: np.random.Generator) -> Nuclei:
+    fat = np.asarray(plan.fat > -5)
+    wall = plan.adipocytes.wall(fat, CELL) if plan.adipocytes else plan.fat
+    wall = np.maximum(wall, -60)
+    return _along(np.asarray(fat & (wall < 2.5)), _tangent(wall), 800.0, rng, size=0.75)
 
 
 def _tangent(field: Field) -> Field:

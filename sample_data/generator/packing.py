@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from sample_data.generator.fields import Mask
+if TYPE_CHECKING:
+    from sample_data.generator.fields import Mask
 
 Points = NDArray[np.float64]
 
@@ -91,4 +94,4 @@ def _collisions(
         along = (dx * cos + dy * sin) / (a[i] + a[j])
         across = (dy * cos - dx * sin) / (b[i] + b[j])
         measure = np.minimum(measure, along**2 + across**2)
-    return pairs[measure < 1]
+    return np.asarray(pairs[measure < 1], np.int64)

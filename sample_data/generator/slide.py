@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from sample_data.generator.chromatin import paint
-from sample_data.generator.fields import Mask
 from sample_data.generator.ground import Dyes, Regions, lay_ground, outline_regions
 from sample_data.generator.nuclei import BENIGN, NEOPLASTIC, Nuclei, place
 from sample_data.generator.scanner import scan
 from sample_data.generator.stain import STYLES, StainStyle, transmit
 from sample_data.generator.tissue import draw_plan
 from sample_data.generator.truth import SyntheticSlide
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sample_data.generator.fields import Mask
 
 SMALLEST = 256
 SMALLEST_NUCLEUS = 24
@@ -68,8 +73,8 @@ def _where_they_belong(nuclei: Nuclei, regions: Regions) -> Nuclei:
 
 
 def _stain_nuclei(dyes: Dyes, dye: NDArray[np.float32], cover: NDArray[np.float32]) -> None:
-    dyes.haematoxylin[...] = dyes.haematoxylin * (1 - np.float32(0.8) * cover) + dye
-    dyes.eosin[...] *= 1 - np.float32(0.45) * cover
+    dyes.haematoxylin[...] = dyes.haematoxylin * (1 - 0.8 * cover) + dye
+    dyes.eosin[...] *= 1 - 0.45 * cover
     dyes.red_cells[...] *= 1 - cover
 
 

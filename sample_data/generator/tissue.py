@@ -1,21 +1,25 @@
 """The plan of a slide: where tissue lies, and which glands, fat cells, vessels and lymphoid aggregates grow in it.
 
-The plan is drawn on a grid of 4 px: its fields are signed and smooth (positive inside, in level-0 pixels), so that their borders
-are sharp after enlarging. Glands are cells of a bent Voronoi diagram with their corners rounded: they crowd, press and mould each
-other as glands do, with septa of varying width between them, where circles thrown at random would look like coins.
+The plan is drawn on a grid of 4 px: its fields are signed and smooth (positive inside, in level-0 pixels), so that
+their borders are sharp after enlarging. Glands are cells of a bent Voronoi diagram with their corners rounded: they
+crowd, press and mould each other as glands do, with septa of varying width between them, where circles thrown at random
+would look like coins.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from sample_data.generator.fields import Field, Mask, Shape, blur, noise, ramp, sample
+from sample_data.generator.fields import Field, Mask, Shape, blur, noise, ramp, sample, sample_smoothly
 from sample_data.generator.packing import scatter, spread, thin
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CELL = 4
 """Width of a pixel of the plan in level-0 pixels."""
@@ -41,7 +45,7 @@ MALIGNANT = GlandStyle(
     spacing=185, bend=34, gap=8, radius=(95, 230), thickness=(38, 62), solid=0.3, cribriform=0.25, missing=0.12
 )
 BENIGN = GlandStyle(
-    spacing=128, bend=9, gap=11, radius=(44, 82), thickness=(25, 29), solid=0.0, cribriform=0.0, missing=0.06
+    spacing=128, bend=13, gap=11, radius=(44, 82), thickness=(25, 29), solid=0.0, cribriform=0.0, missing=0.06
 )
 
 
@@ -65,7 +69,7 @@ class Plan:
     tumour: Glands
     benign: Glands
     fat: Field
-    fat_wall: Field
+    adipocytes: Adipocytes | None
     lymphoid: Field
     vessel: Field
     streams: tuple[Field, Field]
@@ -80,7 +84,8 @@ def signed(mask: Mask) -> Field:
     """Distance to the border of a mask in level-0 pixels, positive inside."""
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray((inside - outside) * CELL, np.float32)
+    # Without any border the transform gives the largest float.
+    return np.asarray((np.minimum(inside, -FAR) - np.minimum(outside, -FAR)) * CELL, np.float32)
 
 
 def draw_plan(size: tuple[int, int], rng: np.random.Generator) -> Plan:
@@ -95,12 +100,12 @@ def draw_plan(size: tuple[int, int], rng: np.random.Generator) -> Plan:
     benign = _glands(benign_zone & (tumour.depth < -25), BENIGN, rng)
     nearest = np.maximum(tumour.depth, benign.depth)
     # Fat tears at its edge rather than across.
-    fat, wall = _fat(fat_zone, np.minimum(tissue - 5, -nearest - 14), rng)
+    fat, adipocytes = _fat(fat_zone, np.minimum(tissue - 5, -nearest - 14), rng)
     tissue = np.minimum(tissue, np.where(fat > -12, 80, _cracks(shape, rng)))
     lymphoid = _lymphoid(tissue, nearest, fat, rng)
     vessel = _vessels(np.minimum(tissue, -np.maximum(nearest, np.maximum(fat, lymphoid))), rng)
     streams, weave = _streams(np.maximum(nearest, vessel), rng)
-    return Plan(tissue, tumour, benign, fat, wall, lymphoid, vessel, streams, weave)
+    return Plan(tissue, tumour, benign, fat, adipocytes, lymphoid, vessel, streams, weave)
 
 
 def _outline(shape: Shape, rng: np.random.Generator) -> Field:
@@ -113,8 +118,7 @@ def _outline(shape: Shape, rng: np.random.Generator) -> Field:
     field = (1 - radius) * reach / 2
     field += noise(shape, 0.45 * reach / CELL, rng, 3) * 0.07 * reach
     field += noise(shape, 90 / CELL, rng, 3) * min(9.0, reach / 100)
-    outline = blur(signed(field > 0), 1.2)
-    return outline
+    return blur(signed(field > 0), 1.2)
 
 
 def _cracks(shape: Shape, rng: np.random.Generator) -> Field:
@@ -132,24 +136,36 @@ def _share(score: Field, room: Mask, share: float) -> Mask:
     return np.asarray(room & (score > np.quantile(score[room], 1 - share)))
 
 
-def _voronoi(
-    zone: Mask, seeds: NDArray[np.float64], weights: NDArray[np.float64], bends: tuple[Field, Field], round_over: float
-) -> tuple[NDArray[np.int64], Field, Field]:
-    """Nearest seed, distance to it and rounded distance to the cell's border, for the pixels of a zone."""
-    rows, columns = np.nonzero(zone)
-    x = (columns + 0.5) * CELL + bends[0][zone]
-    y = (rows + 0.5) * CELL + bends[1][zone]
-    k = min(4, len(seeds))
-    distance, index = cKDTree(seeds).query(np.stack([x, y], 1), k=k)
-    distance = distance.reshape(len(x), k) + weights[index.reshape(len(x), k)]
-    order = np.argsort(distance, axis=1)
-    distance = np.take_along_axis(distance, order, 1)
-    nearest = np.take_along_axis(index.reshape(len(x), k), order, 1)[:, 0]
-    if k == 1:
-        return nearest, distance[:, 0].astype(np.float32), np.full(len(x), 1e3, np.float32)
-    others = np.exp(-(distance[:, 1:] - distance[:, 1:2]) / round_over).sum(1)
-    rounded = distance[:, 1] - round_over * np.log(others)
-    return nearest, distance[:, 0].astype(np.float32), ((rounded - distance[:, 0]) / 2).astype(np.float32)
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Cells of a bent, weighted Voronoi diagram with rounded corners; lengths in level-0 pixels."""
+
+    seeds: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    bends: tuple[Field, Field]
+    round_over: float
+
+    def at(self, mask: Mask, scale: float) -> tuple[NDArray[np.int64], Field, Field]:
+        """Nearest seed, distance to it and rounded distance to the cell's border, for the true pixels of a mask.
+
+        ``scale`` is the width of the mask's pixels.
+        """
+        places = np.stack(np.nonzero(mask)[::-1], 1)
+        where = (places + 0.5) * scale
+        where += np.stack([sample_smoothly(bend, where / CELL) for bend in self.bends], 1)
+        k = min(4, len(self.seeds))
+        distance, index = cKDTree(self.seeds).query(where, k=k)
+        index = index.reshape(len(where), k)
+        distance = distance.reshape(len(where), k) + self.weights[index]
+        order = np.argsort(distance, axis=1)
+        distance = np.take_along_axis(distance, order, 1)
+        nearest = np.take_along_axis(index, order, 1)[:, 0]
+        first = distance[:, 0].astype(np.float32)
+        if k == 1:
+            return nearest, first, np.full(len(where), 1e3, np.float32)
+        others = np.exp(-(distance[:, 1:] - distance[:, 1:2]) / self.round_over).sum(1)
+        rounded = distance[:, 1] - self.round_over * np.log(others)
+        return nearest, first, ((rounded - distance[:, 0]) / 2).astype(np.float32)
 
 
 def _glands(zone: Mask, style: GlandStyle, rng: np.random.Generator) -> Glands:
@@ -165,7 +181,7 @@ def _glands(zone: Mask, style: GlandStyle, rng: np.random.Generator) -> Glands:
         noise(shape, 3.2 * bend / CELL + 12, rng, 3) * bend * 0.8,
     )
     weights = rng.uniform(-0.17, 0.17, n) * style.spacing
-    nearest, centre, edge = _voronoi(around, seeds, weights, bends, 0.13 * style.spacing)
+    nearest, centre, edge = Tiling(seeds, weights, bends, 0.13 * style.spacing).at(around, CELL)
     radius = rng.uniform(*style.radius, n)
     missing = rng.random(n) < style.missing
     gap = np.maximum(style.gap * (1 + 0.9 * noise(shape, 160 / CELL, rng, 2)[around]), 2.5)
@@ -190,25 +206,35 @@ def _lumens(
     return np.where(kind[gland] < style.solid, -40, lumen).astype(np.float32)
 
 
-def _fat(zone: Mask, allowed: Field, rng: np.random.Generator) -> tuple[Field, Field]:
+def _fat(zone: Mask, allowed: Field, rng: np.random.Generator) -> tuple[Field, Adipocytes | None]:
     shape = (zone.shape[0], zone.shape[1])
     seeds = spread(np.asarray(signed(zone) > -110), 96, rng, CELL)
-    wall = np.full(shape, FAR)
     if len(seeds) == 0:
-        return np.full(shape, FAR), wall
-    adipose = sample(zone, seeds, CELL) > 0
-    adipose &= rng.random(len(seeds)) > 0.04
-    around = np.asarray(signed(zone) > -100)
+        return np.full(shape, FAR), None
+    filled = sample(zone, seeds, CELL) > 0
+    filled &= rng.random(len(seeds)) > 0.04
     bends = (noise(shape, 130 / CELL, rng, 2) * 7, noise(shape, 130 / CELL, rng, 2) * 7)
-    weights = rng.uniform(-16, 16, len(seeds))
-    nearest, _, edge = _voronoi(around, seeds, weights, bends, 5.0)
-    wall[around] = np.where(adipose[nearest], edge, -edge)
+    cells = Adipocytes(Tiling(seeds, rng.uniform(-16, 16, len(seeds)), bends, 5.0), filled)
+    wall = cells.wall(np.asarray(signed(zone) > -100), CELL)
     # Fat is its cells and the walls between them; towards other tissue each cell keeps its own round face.
-    bodies = (wall > 1.5).astype(np.uint8)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
-    closed = cv2.morphologyEx(bodies, cv2.MORPH_CLOSE, disc) > 0
-    field = np.minimum(blur(signed(closed), 0.8) + 2, allowed)
-    return field.astype(np.float32), np.minimum(wall, blur(np.maximum(field, -40), 1.0) + 1)
+    closed = cv2.morphologyEx((wall > 1.5).astype(np.uint8), cv2.MORPH_CLOSE, disc) > 0
+    return np.minimum(blur(signed(closed), 0.8) + 2, allowed).astype(np.float32), cells
+
+
+@dataclass(frozen=True, slots=True)
+class Adipocytes:
+    """Fat cells: a tiling, and which of its cells are filled with fat."""
+
+    tiling: Tiling
+    filled: NDArray[np.bool_]
+
+    def wall(self, mask: Mask, scale: float) -> Field:
+        """Distance to the nearest wall under a mask, positive inside of fat cells."""
+        field = np.full(mask.shape, FAR)
+        nearest, _, edge = self.tiling.at(mask, scale)
+        field[mask] = np.where(self.filled[nearest], edge, -edge)
+        return field
 
 
 def _lymphoid(tissue: Field, glands: Field, fat: Field, rng: np.random.Generator) -> Field:
@@ -238,9 +264,8 @@ def _vessels(free: Field, rng: np.random.Generator) -> Field:
     if len(points) == 0:
         return field
     rows, columns = (points // CELL).astype(int).T[::-1]
-    radius = np.minimum(
-        free[rows, columns] - 10, rng.uniform(13, 26, len(points)) * rng.choice([1, 1, 1, 1.9], len(points))
-    )
+    calibre = rng.uniform(13, 26, len(points)) * rng.choice([1, 1, 1, 1.9], len(points))
+    radius = np.minimum(free[rows, columns] - 10, calibre)
     squeeze = rng.uniform(0.5, 1, len(points))
     turn = rng.uniform(0, np.pi, len(points))
     reach = radius + 60

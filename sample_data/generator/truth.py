@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MPP = 0.5
 """Micrometres per pixel: a 20x scan."""
@@ -18,8 +21,8 @@ REGION_CLASSES = {
     5: "Fat",
     6: "Background",
 }
-"""Classes of the region map. A lumen, and what lies in it, belongs to its gland; vessels and clefts narrower than a gap in the
-tissue belong to the stroma; glass and cracks are background."""
+"""Classes of the region map. A lumen, and what lies in it, belongs to its gland; vessels and the clefts between
+collagen bundles belong to the stroma; glass and cracks are background."""
 
 NUCLEUS_CLASSES = {1: "Neoplastic epithelial", 2: "Benign epithelial", 3: "Lymphocyte", 4: "Stromal"}
 
@@ -104,7 +107,7 @@ class NucleusTable:
         n = len(ids)
         x, y = columns + 0.5, rows + 0.5
 
-        def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        def mean(values: NDArray[np.floating]) -> NDArray[np.float64]:
             return np.asarray(np.bincount(index, values, n) / areas)
 
         cx, cy = mean(x), mean(y)

@@ -6,9 +6,8 @@ Equal input gives equal bytes: the OME identifier is computed, not drawn.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,6 +15,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from sample_data.generator.truth import MPP, SyntheticSlide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 QUALITY = 85
 TILE = 256
@@ -64,6 +67,8 @@ def write_mosaic(path: Path, image: Rgb, size: tuple[int, int], *, mpp: float = 
         What is repeated.
     size : (int, int)
         Width and height of the slide.
+    mpp : float
+        Micrometres per pixel.
     """
     width, height = size
     count = 1
@@ -85,10 +90,7 @@ def write_mosaic(path: Path, image: Rgb, size: tuple[int, int], *, mpp: float = 
 
 
 def _mirrored_tiles(image: Rgb, shape: tuple[int, int, int]) -> Iterator[Rgb]:
-    rows, columns = (
-        _mirrored(-(-size // MOSAIC_TILE) * MOSAIC_TILE, period)
-        for size, period in zip(shape, image.shape, strict=False)
-    )
+    rows, columns = (_mirrored(shape[axis], image.shape[axis]) for axis in (0, 1))
     for top in range(0, shape[0], MOSAIC_TILE):
         band = image[rows[top : top + MOSAIC_TILE]]
         for left in range(0, shape[1], MOSAIC_TILE):
@@ -96,7 +98,7 @@ def _mirrored_tiles(image: Rgb, shape: tuple[int, int, int]) -> Iterator[Rgb]:
 
 
 def _mirrored(size: int, period: int) -> NDArray[np.int64]:
-    place = np.arange(size) % (2 * period)
+    place = np.arange(-(-size // MOSAIC_TILE) * MOSAIC_TILE) % (2 * period)
     return np.minimum(place, 2 * period - 1 - place)
 
 
@@ -134,8 +136,8 @@ def _first(name: str, levels: int, mpp: float) -> dict[str, object]:
 def write_truth(folder: Path, name: str, slide: SyntheticSlide) -> None:
     """Write what is true of a slide beside it.
 
-    ``<name>.regions.png`` (class ids), ``<name>.instances.tif`` (nucleus ids, uint16 or uint32, zstd) and ``<name>.nuclei.npz``
-    (the columns of :class:`NucleusTable`).
+    ``<name>.regions.png`` (class ids), ``<name>.instances.tif`` (nucleus ids, uint16 or uint32, zstd) and
+    ``<name>.nuclei.npz`` (the columns of :class:`NucleusTable`).
     """
     cv2.imwrite(str(folder / f"{name}.regions.png"), slide.regions, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     narrow = np.uint16 if len(slide.nucleus_classes) < 2**16 else np.uint32
