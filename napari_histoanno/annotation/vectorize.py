@@ -56,7 +56,7 @@ def vectorize(
     Examples
     --------
     >>> [(value, area.polygon.wkt) for value, area in vectorize(np.array([[0, 7, 7]]))]
-    [(7, 'POLYGON ((1 1, 1 0, 3 0, 3 1, 1 1))')]
+    [(7, 'POLYGON ((1 0, 3 0, 3 1, 1 1, 1 0))')]
     >>> vectorize(np.zeros((2, 2), int))
     []
     """
