@@ -23,7 +23,7 @@ _TARGETS = {
     "box": Granularity.BOX,
     "point": Granularity.POINT,
 }
-_METHODS = {"watershed": "watershed", "GrabCut": "grabcut"}
+_METHODS = {"contour": "contour", "watershed": "watershed", "GrabCut": "grabcut"}
 _SOURCES = (
     {"selected shapes": None}
     | {f"all {g.value}s": g for g in _TARGETS.values()}

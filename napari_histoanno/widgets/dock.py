@@ -12,6 +12,7 @@ from napari_histoanno.widgets.annotate_page import AnnotatePage
 from napari_histoanno.widgets.export_page import ExportPage
 from napari_histoanno.widgets.header import StatusHeader
 from napari_histoanno.widgets.slides_page import SlidesPage
+from napari_histoanno.widgets.style import apply_style
 from napari_histoanno.widgets.train_page import TrainPage
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class HistoAnnoDock(QWidget):
         layout.addWidget(self.header)
         layout.addWidget(self.tabs, 1)
         self.setMinimumWidth(380)
+        apply_style(self)
 
     def show_step(self, number: int) -> None:
         """Bring step 1 … 4 to the front."""
@@ -74,6 +76,7 @@ class _Alone(QWidget):
         layout.setContentsMargins(2, 2, 2, 2)
         layout.addWidget(StatusHeader(view.session))
         layout.addWidget(_scrolled(self.page), 1)
+        apply_style(self)
 
     def _make_page(self, view: object) -> QWidget:
         return self.page_class(view.session)

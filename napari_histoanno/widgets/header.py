@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize
-from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
 from napari_histoanno.annotation.tools import TOOLS
 from napari_histoanno.widgets.icons import swatch, tool_icon
 from napari_histoanno.widgets.relay import listen
+from napari_histoanno.widgets.style import text_color
 
 if TYPE_CHECKING:
     from napari_histoanno.session import Session
@@ -68,8 +68,7 @@ class StatusHeader(QWidget):
             swatch(label.color).pixmap(_ICON) if label else swatch((128, 128, 128)).pixmap(_ICON)
         )
         self._class.setText(label.name if label else "no class")
-        color = self.palette().color(QPalette.ColorRole.WindowText)
-        self._tool_icon.setPixmap(tool_icon(session.tool.value, color).pixmap(_ICON))
+        self._tool_icon.setPixmap(tool_icon(session.tool.value, text_color()).pixmap(_ICON))
         self._tool.setText(TOOLS[session.tool].label)
         if project is not None and project.read_only:
             self._saved.setText("read only")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QButtonGroup, QGridLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_histoanno.annotation.tools import TOOLS, Tool
 from napari_histoanno.widgets.icons import swatch, tool_icon
+from napari_histoanno.widgets.style import text_color
 
 if TYPE_CHECKING:
     from napari_histoanno.annotation import LabelScheme
@@ -31,7 +31,7 @@ class ToolPicker(QWidget):
         grid = QGridLayout()
         grid.setSpacing(2)
         grid.setContentsMargins(0, 0, 0, 0)
-        color = self.palette().color(QPalette.ColorRole.WindowText)
+        color = text_color()
         for place, (tool, info) in enumerate(TOOLS.items()):
             button = QToolButton()
             button.setCheckable(True)
@@ -57,7 +57,7 @@ class ToolPicker(QWidget):
     def changeEvent(self, event: object) -> None:
         super().changeEvent(event)
         if event.type() in (event.Type.StyleChange, event.Type.PaletteChange):
-            color = self.palette().color(QPalette.ColorRole.WindowText)
+            color = text_color()
             for tool, button in self._buttons.items():
                 button.setIcon(tool_icon(tool.value, color))
 
@@ -122,15 +122,6 @@ class ClassPicker(QWidget):
         self._class_id = class_id
         for each, button in self._buttons.items():
             button.setChecked(each == class_id)
-
-    def set_counts(self, counts: dict[int, int]) -> None:
-        """Show how many objects of each class the slide has."""
-        if self._scheme is None:
-            return
-        for label in self._scheme:
-            count = counts.get(label.id, 0)
-            amount = f"  ({count})" if count else ""
-            self._buttons[label.id].setText(f"{label.name}{amount}    {label.hotkey or ''}")
 
     def _choose(self, class_id: int) -> None:
         self.setValue(class_id)

@@ -77,10 +77,8 @@ class TrainPage(QWidget):
         self.opacity.setToolTip("How strongly the prediction covers the slide")
         self.shown = QComboBox()
         self.shown.setToolTip("Show the most probable class everywhere, or how probable one class is")
-        if self._view is not None:
-            predictions = self._view.predictions
-            self.opacity.valueChanged.connect(lambda percent: predictions.set_opacity(percent / 100))
-            self.shown.currentIndexChanged.connect(lambda _: predictions.show_class(self.shown.currentData()))
+        self.opacity.valueChanged.connect(self._show_opacity)
+        self.shown.currentIndexChanged.connect(self._show_map)
         return group("Show prediction", form(("Opacity", self.opacity), ("Map", self.shown)))
 
     def _predict_box(self) -> QWidget:
@@ -164,6 +162,14 @@ class TrainPage(QWidget):
             self._session.error.emit(job.message.splitlines()[0] if job.message else "Training failed.")
         self.refresh()
 
+    def _show_opacity(self, percent: int) -> None:
+        if self._view is not None and self._view.predictions is not None:
+            self._view.predictions.opacity = percent / 100
+
+    def _show_map(self, _: int) -> None:
+        if self._view is not None and self._view.predictions is not None:
+            self._view.predictions.probability_class = self.shown.currentData()
+
     # -- what the user does ----------------------------------------------------------------------------------------
 
     def _toggle(self) -> None:
@@ -196,7 +202,7 @@ class TrainPage(QWidget):
     def _bounds(self) -> tuple[float, float, float, float] | None:
         if self._view is None or self.where.currentIndex() == 0:
             return None
-        return self._view.visible_bounds()
+        return self._view.bounds
 
 
 class _RecipeForm(QWidget):
