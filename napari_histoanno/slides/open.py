@@ -63,12 +63,7 @@ def _open_file(path: Path) -> Slide:
         raise SlideError(path, "the file is empty", "copy it again from its source")
     vendor = vendor_formats.detect(path)
     if magic in TIFF_MAGIC and vendor in READ_AS_TIFF:
-        try:
-            return TiffSlide(path)
-        except SlideError:
-            if vendor is None:
-                raise
-            return OpenSlideSlide(path, path)
+        return TiffSlide(path)
     if vendor is not None:
         return OpenSlideSlide(path, path)
     return RasterSlide(path)

@@ -20,6 +20,7 @@ from napari_histoanno.slides.cache import decoding_threads, tile_cache
 from napari_histoanno.slides.errors import SlideError
 from napari_histoanno.slides.rgb import MIN_IS_BLACK, PALETTE, RGB, YCBCR, ColourModel, white_of
 from napari_histoanno.slides.slide import Slide, SlideInfo, levels_of
+from napari_histoanno.slides.tiff_chain import check_pages
 from napari_histoanno.slides.tiff_metadata import mpp_of, number, properties_of
 from napari_histoanno.slides.tiff_segments import (
     APERIO_YCBCR,
@@ -71,6 +72,7 @@ class TiffSlide(Slide):
         try:
             self._file: PositionedFile | None = PositionedFile(path)
             self._identity = self._file.identity
+            check_pages(self._file)
             with tifffile.TiffFile(path) as tiff:
                 series = tiff.series
                 images = [_image(path, level) for level in _levels(tiff)]

@@ -32,7 +32,7 @@ SPECK_UM = 6.0
 SMALLEST_TISSUE_MM2 = 0.01
 LARGEST_HOLE_MM2 = 4.0
 INK_SHARE = 0.15
-INK_TEXTURE = 2.0
+INK_ROUGHNESS = 3.0
 
 Mask = npt.NDArray[np.bool_]
 
@@ -155,12 +155,12 @@ def _ink(image: Pixels, mask: npt.NDArray[np.uint8]) -> Mask:
     """Blobs that are smooth and in the colour of ink: haematoxylin and eosin absorb green most, inks seldom do."""
     density = -np.log(np.maximum(image, 1).astype(np.float32) / 255)
     ink = (density[..., 1] < 0.9 * density[..., 0]) | (density[..., 1] < 1.15 * density[..., 2])
-    texture = np.abs(cv2.Laplacian(image[..., 1], cv2.CV_32F))
+    smooth = np.abs(cv2.Laplacian(image[..., 1], cv2.CV_32F)) <= INK_ROUGHNESS
     count, labels = cv2.connectedComponents(mask)
     pixels = np.maximum(np.bincount(labels.ravel(), minlength=count), 1)
     share = np.bincount(labels.ravel(), weights=ink.ravel(), minlength=count) / pixels
-    roughness = np.bincount(labels.ravel(), weights=texture.ravel(), minlength=count) / pixels
-    is_ink = (share > INK_SHARE) & (roughness < INK_TEXTURE)
+    smoothness = np.bincount(labels.ravel(), weights=smooth.ravel(), minlength=count) / pixels
+    is_ink = (share > INK_SHARE) & (smoothness > 0.5)
     is_ink[0] = False
     return np.asarray(is_ink[labels], np.bool_)
 

@@ -68,15 +68,15 @@ def test_squares_when_resampled(board: Slide, column: int, row: int, factor: int
 
 @pytest.mark.parametrize("downsample", [0.5, 0.7, 1.3, 2.0, 2.5, 3.7, 5.0, 11.3])
 def test_resampling_keeps_places(tmp_path: Path, downsample: float) -> None:
-    """A linear ramp says at every pixel where it was taken from: the centre of the pixel's area, rounded twice at most."""
+    """A linear ramp says at every pixel where it was taken from; each of the two steps may round."""
     y, x = np.mgrid[:256, :256]
     ramp = np.stack([x, y, x], axis=-1).astype(np.uint8)
     size = int(140 / downsample)
     with open_slide(write_pyramid(tmp_path / "ramp.tif", [ramp])) as slide:
         found = slide.read_scaled((41.3, 77.8), downsample, (size, size))
     centres = (np.arange(size) + 0.5) * downsample - 0.5
-    np.testing.assert_allclose(found[..., 0], np.broadcast_to(41.3 + centres, (size, size)), atol=0.8)
-    np.testing.assert_allclose(found[..., 1].T, np.broadcast_to(77.8 + centres, (size, size)), atol=0.8)
+    np.testing.assert_allclose(found[..., 0], np.broadcast_to(41.3 + centres, (size, size)), atol=1.0)
+    np.testing.assert_allclose(found[..., 1].T, np.broadcast_to(77.8 + centres, (size, size)), atol=1.0)
 
 
 def test_resampling_by_whole_factors_averages_areas(tmp_path: Path) -> None:
