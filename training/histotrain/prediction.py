@@ -157,7 +157,7 @@ class _Run:
         from histotrain.blending import Canvas
 
         canvas = Canvas(self._grid, self._columns, self._model.class_ids)
-        with _Reader(self._jobs()) as reader:
+        with _Reader(self._jobs(), ahead=2 * self._options.batch) as reader:
             for jobs in _grouped(reader, self._options.batch):
                 images = [job.image for job in jobs if job.image is not None]
                 results = iter(self._forward(np.stack(images))) if images else iter(())
@@ -229,11 +229,9 @@ def _grouped(jobs: Iterator[_Job], size: int) -> Iterator[list[_Job]]:
 class _Reader:
     """Runs an iterator in a thread, a few items ahead; what it raises is raised here."""
 
-    AHEAD = 8
-
-    def __init__(self, items: Iterator[_Job]) -> None:
+    def __init__(self, items: Iterator[_Job], *, ahead: int) -> None:
         self._items = items
-        self._queue: queue.Queue[_Job | BaseException | None] = queue.Queue(maxsize=self.AHEAD)
+        self._queue: queue.Queue[_Job | BaseException | None] = queue.Queue(maxsize=ahead)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="histotrain-reader", daemon=True)
 

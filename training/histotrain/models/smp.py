@@ -11,6 +11,8 @@ from histotrain.errors import TrainingError
 if TYPE_CHECKING:
     from torch import nn
 
+_DIVISORS = {"pan": 128}  # its attention halves the deepest map three times more
+
 
 def build_smp(decoder: str, encoder: str, classes: int) -> tuple[nn.Module, int]:
     """Network with random weights, and the number its input's sides must be multiples of.
@@ -37,4 +39,4 @@ def build_smp(decoder: str, encoder: str, classes: int) -> tuple[nn.Module, int]
         raise TrainingError(
             f"the network {decoder}/{encoder} cannot be built", str(error), "Choose another encoder, such as resnet18."
         ) from error
-    return net, 32
+    return net, _DIVISORS.get(decoder, 32)

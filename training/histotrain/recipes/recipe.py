@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -63,7 +62,7 @@ class Recipe(BaseModel):
     model: str = Field(
         default="unet/resnet18", description="Network, decoder/encoder; see histotrain.models.list_models()."
     )
-    encoder_weights: str | Path | None = Field(
+    encoder_weights: str | None = Field(
         default=None,
         description='Encoder\'s first weights: nothing, "imagenet" (downloaded once), or a .safetensors file.',
     )
