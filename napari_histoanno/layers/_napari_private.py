@@ -18,6 +18,7 @@ Two facts of napari that shape the code:
 
 from __future__ import annotations
 
+import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -397,9 +398,12 @@ class CloseWatch(QObject):
 
     def __init__(self, viewer: Viewer, asked: Callable[[], None], gone: Callable[[], None]) -> None:
         super().__init__()
-        self._window, self._asked, self._gone = viewer.window._qt_window, asked, gone
-        self._window.installEventFilter(self)
-        self._window.destroyed.connect(self._on_destroyed)
+        window = viewer.window._qt_window
+        self._asked, self._gone = asked, gone
+        # Only a weak hold: a Python reference keeps a closed window, and all it shows, in memory.
+        self._window = weakref.ref(window)
+        window.installEventFilter(self)
+        window.destroyed.connect(self._on_destroyed)
 
     def eventFilter(self, watched: Any, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Close:
@@ -411,9 +415,16 @@ class CloseWatch(QObject):
 
     def close(self) -> None:
         """Stop watching."""
-        with suppress(RuntimeError):  # the window may be gone
-            self._window.removeEventFilter(self)
-            self._window.destroyed.disconnect(self._on_destroyed)
+        window = self._window()
+        if window is not None:
+            with suppress(RuntimeError):  # its Qt half may be gone
+                window.removeEventFilter(self)
+                window.destroyed.disconnect(self._on_destroyed)
+        self._asked = self._gone = _nothing
+
+
+def _nothing() -> None:
+    pass
 
 
 def is_closing(viewer: Viewer) -> bool:

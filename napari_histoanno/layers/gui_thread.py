@@ -32,11 +32,16 @@ class GuiThread(QObject):
 
     def now(self, function: Callable[..., Any], *args: Any) -> None:
         """Run ``function(*args)`` before returning where this is the window's thread already, else soon."""
-        if self.thread() is QThread.currentThread():
+        if self.is_here:
             if self._open:
                 function(*args)
         else:
             self(function, *args)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller is in the window's thread."""
+        return bool(self.thread() is QThread.currentThread())
 
     def _run(self, call: Callable[[], Any]) -> None:
         if self._open:

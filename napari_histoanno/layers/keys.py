@@ -62,8 +62,8 @@ def _choose_tool(view: ProjectView, tool: Tool) -> None:
 
 
 def _scale_brush(view: ProjectView, factor: float) -> None:
-    size = round(view.brush_size * factor)
-    view.brush_size = size + 1 if size == view.brush_size and factor > 1 else size
+    size = view.session.brush_size
+    view.session.set_brush_size(round(size * factor) if size > 3 else size + (1 if factor > 1 else -1))
 
 
 def _delete(view: ProjectView) -> None:

@@ -270,6 +270,11 @@ class PyramidLabels(EditableTiledLabels):
             future.exception()
             self._after(future)
 
+    def wait(self) -> None:
+        """Wait until every finished gesture is committed; may be called from any thread."""
+        for future in tuple(self._futures):
+            future.exception()
+
     @property
     def saving(self) -> bool:
         """Whether a gesture waits for its commit."""

@@ -32,7 +32,7 @@ class PointsEditor:
         self._commit = commit
         self._ids: list[UUID] = []
         self._records: dict[UUID, Annotation] = {}
-        self._muted = False
+        self.muted = False
         layer.events.data.connect(self._on_data)
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class PointsEditor:
         if wanted == list(self.records):
             return
         selected = {record.id for record in self.selected}
-        self._muted = True
+        self.muted = True
         try:
             self.layer.data = _positions(wanted)
             self._ids = [record.id for record in wanted]
@@ -64,7 +64,7 @@ class PointsEditor:
                 self.layer.face_color = np.array([record_color(record, self.scheme) for record in wanted])
             self.layer.selected_data = {i for i, key in enumerate(self._ids) if key in selected}
         finally:
-            self._muted = False
+            self.muted = False
 
     def set_zoom(self, zoom: float) -> None:
         """Keep points equally large on screen; ``zoom`` is screen pixels per level-0 pixel."""
@@ -80,7 +80,7 @@ class PointsEditor:
             self.layer.current_face_color = color
 
     def _on_data(self, event: Any) -> None:
-        if self._muted:
+        if self.muted:
             return
         action = str(event.action)
         if action == "added":

@@ -50,7 +50,7 @@ class ShapesEditor:
         self._ids: list[UUID] = []
         self._records: dict[UUID, Annotation] = {}
         self._waiting: list[Annotation] | None = None
-        self._muted = False
+        self.muted = False
         self._zoom = 1.0
         self._pen: tuple[Color, float | None] = (UNKNOWN_COLOR, None)
         self._path: list[tuple[float, float]] = []
@@ -97,14 +97,14 @@ class ShapesEditor:
         gone = [i for i, key in enumerate(self._ids) if self._records[key] != wanted.get(key)]
         known = {key for key in self._ids if self._records[key] == wanted.get(key)}
         fresh = [record for key, record in wanted.items() if key not in known]
-        self._muted = True
+        self.muted = True
         try:
             self._take_out(gone)
             self._put_in(fresh)
             if selected:
                 self.layer.selected_data = {i for i, key in enumerate(self._ids) if key in selected}
         finally:
-            self._muted = False
+            self.muted = False
 
     def _take_out(self, indices: list[int]) -> None:
         if not indices:
@@ -142,11 +142,11 @@ class ShapesEditor:
         self._style_pen()
         widths = [_own_width(self._records[i]) or self._line_width() for i in self._ids]
         if widths:
-            self._muted = True
+            self.muted = True
             try:
                 self.layer.edge_width = widths
             finally:
-                self._muted = False
+                self.muted = False
 
     def set_pen(self, granularity: Granularity, color: Color, width: float | None = None) -> None:
         """How the next shape is drawn.
@@ -195,11 +195,11 @@ class ShapesEditor:
 
     def _on_features(self, event: Any = None) -> None:
         # Pasting says nothing but that the features changed.
-        if not self._muted and not self.busy and self.layer.nshapes > len(self._ids):
+        if not self.muted and not self.busy and self.layer.nshapes > len(self._ids):
             self._added()
 
     def _on_data(self, event: Any) -> None:
-        if self._muted:
+        if self.muted:
             return
         action = str(event.action)
         if action in ("added", "changed"):
@@ -237,12 +237,12 @@ class ShapesEditor:
         if self.busy:
             return
         strays = list(range(len(self._ids), self.layer.nshapes))
-        self._muted = True
+        self.muted = True
         try:
             if strays:
                 self.layer.remove(strays)
         finally:
-            self._muted = False
+            self.muted = False
         self.settle()
 
     def _changed(self, indices: list[int]) -> None:

@@ -113,7 +113,7 @@ class Toolbox:
         class_id = int(self._view.session.class_id or 0)
         if class_id and self._labels.selected_label != class_id:
             self._labels.selected_label = class_id
-        self._vectors.set_pen(Tool(self._view.session.tool), class_id, float(self._view.brush_size))
+        self._vectors.set_pen(Tool(self._view.session.tool), class_id, float(self._view.session.brush_size))
 
     # --- layers -> session ------------------------------------------------------------------------
 
@@ -161,8 +161,9 @@ class Toolbox:
             session.set_class(label)
 
     def _on_brush_size(self, event: Any = None) -> None:
-        if self._labels is not None:
-            self._view.brush_size = int(self._labels.brush_size)
+        session = self._view.session
+        if self._labels is not None and self._labels.brush_size != max(1, round(session.brush_size)):
+            session.set_brush_size(self._labels.brush_size)
 
     def _pick_layer(self, viewer: Any, event: Any) -> Iterator[None] | None:
         """With the select tool, a click on a point or shape of the other layer makes that layer active."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Points, Shapes
+from psygnal import Signal
 
 from napari_histoanno.annotation.model import Granularity
 from napari_histoanno.annotation.tools import Tool
@@ -65,7 +66,14 @@ class VectorLayers:
         Class colours.
     mpp : float
         Micrometres per level-0 pixel.
+
+    Attributes
+    ----------
+    selection_changed : Signal()
+        Other shapes or points are selected.
     """
+
+    selection_changed = Signal()
 
     def __init__(
         self, viewer: Any, store: AnnotationStore, slide: SlideRecord, commit: Commit, scheme: LabelScheme, mpp: float
@@ -96,6 +104,8 @@ class VectorLayers:
             (points, LayerName.POINTS),
         ):
             add_in_order(viewer, layer, name)
+        for editor in (self.shapes, self.points):
+            editor.layer.selected_data.events.items_changed.connect(self._on_selected)
 
     @property
     def layers(self) -> tuple[Any, ...]:
@@ -187,7 +197,13 @@ class VectorLayers:
     def select(self, ids: set[UUID]) -> None:
         """Select the shapes and points of these records, as far as they are shown."""
         for editor in (self.shapes, self.points):
-            editor.layer.selected_data = {i for i, record in enumerate(editor.records) if record.id in ids}
+            chosen = {i for i, record in enumerate(editor.records) if record.id in ids}
+            if chosen != set(editor.layer.selected_data):
+                editor.layer.selected_data = chosen
+
+    def _on_selected(self, added: object = None, removed: object = None) -> None:
+        if not self.shapes.busy and not self.shapes.muted and not self.points.muted:
+            self.selection_changed.emit()
 
     def assign_class(self, class_id: int) -> int:
         """Give the selected records another class; how many were changed."""
@@ -209,6 +225,8 @@ class VectorLayers:
 
     def close(self) -> None:
         """Stop listening and drawing; the layers can then be dropped."""
+        for editor in (self.shapes, self.points):
+            editor.layer.selected_data.events.items_changed.disconnect(self._on_selected)
         self.shapes.close()
         self.points.close()
         self.outlines.close()

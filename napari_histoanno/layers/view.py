@@ -23,8 +23,7 @@ from napari_histoanno.layers.stack import LayerName, add_in_order, take_out
 from napari_histoanno.layers.toolbox import Toolbox
 from napari_histoanno.layers.vectors import VectorLayers
 from napari_histoanno.layers.viewport import Viewport
-from napari_histoanno.project import ProjectError
-from napari_histoanno.slides import SlideError
+from napari_histoanno.session import USER_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
     from napari_histoanno.slides import Slide
 
 log = logging.getLogger(__name__)
-
-REFUSED = (ProjectError, SlideError, ValueError, OSError)
-"""What a user can meet when something is drawn, opened or saved."""
 
 
 class ProjectView:
@@ -64,8 +60,6 @@ class ProjectView:
         "saved" or "saving…".
     viewport_changed : Signal(tuple)
         Level-0 (x0, y0, x1, y1) on screen, once the view has come to rest.
-    brush_size_changed : Signal(int)
-        Diameter of brush and scribbles in level-0 pixels.
     labels : PyramidLabels or None
         The pixel layer; None while no slide is shown. So are ``slide_layer``, ``vectors``, ``predictions`` and
         ``viewport``.
@@ -75,7 +69,6 @@ class ProjectView:
     closed = Signal()
     save_state_changed = Signal(str)
     viewport_changed = Signal(tuple)
-    brush_size_changed = Signal(int)
 
     def __init__(self, viewer: Any, session: Session) -> None:
         # Widgets get a proxy that hides what the layers need.
@@ -89,7 +82,6 @@ class ProjectView:
         self.viewport: Viewport | None = None
         self.toolbox = Toolbox(self)
         self.save_state = SAVED
-        self._brush_size = 30
         self._places: dict[str, tuple[Any, float]] = {}
         self._shown: str | None = None
         self._project: Any = None
@@ -100,7 +92,10 @@ class ProjectView:
         self._listen(session.slide_changed, self._on_slide)
         self._listen(session.class_changed, self._on_class)
         self._listen(session.tool_changed, self._on_tool)
+        self._listen(session.brush_changed, self._on_brush)
         self._listen(session.scheme_changed, self._on_scheme)
+        self._listen(session.selection_changed, self._on_selection)
+        session.about_to_read.connect(self._before_read)
         self.viewer.layers.events.removed.connect(self._on_layer_removed)
         self._window = CloseWatch(self.viewer, self.flush, self._on_window_gone)
         bind_keys(self, self.viewer)
@@ -123,7 +118,7 @@ class ProjectView:
             self._project = project
             if project is not None:
                 project.changed.connect(self._hear_change)
-        self._on_slide()
+            self.show_slide()
 
     def _hear_change(self, change: Change) -> None:
         # Always later: a change may be heard while napari is still handling the shape that caused it.
@@ -143,18 +138,12 @@ class ProjectView:
 
     def _is_mine(self) -> bool:
         """Whether the mask on screen is the current annotator's."""
-        return bool(self.labels is None or self.labels.raster.annotator == self.session.project.annotator)
+        return bool(self.labels is None or self.labels.raster.annotator == self.session.annotator)
 
     def _on_slide_record(self) -> None:
-        record = self._record()
+        record = self.session.slide_record
         if record is None or effective_mpp(record.mpp) != self._mpp:
             self.show_slide()
-
-    def _record(self) -> SlideRecord | None:
-        project, slide_id = self.session.project, self.session.slide_id
-        if project is None or slide_id is None:
-            return None
-        return next((record for record in project.slides if record.id == slide_id), None)
 
     def _on_slide(self) -> None:
         if self._shown != self.session.slide_id or self.session.project is None or self.labels is None:
@@ -162,6 +151,23 @@ class ProjectView:
 
     def _on_class(self) -> None:
         self.toolbox.take_pen()
+
+    def _on_brush(self) -> None:
+        size = max(1, round(self.session.brush_size))
+        if self.labels is not None and self.labels.brush_size != size:
+            self.labels.brush_size = size
+        self.toolbox.take_pen()
+
+    def _on_selection(self) -> None:
+        if self.vectors is not None and {record.id for record in self.selected} != set(self.session.selection):
+            self.vectors.select(set(self.session.selection))
+
+    def _before_read(self) -> None:
+        # Whoever is about to read waits here, in whatever thread, until all strokes are stored.
+        if self._gui.is_here:
+            self.flush()
+        elif self.labels is not None:
+            self.labels.wait()
 
     def _on_tool(self) -> None:
         self.toolbox.take(Tool(self.session.tool))
@@ -180,13 +186,13 @@ class ProjectView:
     def show_slide(self) -> None:
         """Show the session's current slide, or nothing if it has none; what was shown before is saved and closed."""
         self._clear()
-        record = self._record()
+        record = self.session.slide_record
         if record is None:
             self.opened.emit("")
             return
         try:
             self._build(record)
-        except REFUSED as error:
+        except USER_ERRORS as error:
             log.warning("slide %s cannot be shown", record.name, exc_info=error)
             self._clear()
             self.session.error.emit(str(error))
@@ -195,7 +201,7 @@ class ProjectView:
         self.opened.emit(record.id)
 
     def _build(self, record: SlideRecord) -> None:
-        project = self.session.project
+        project = self.session.open_project_or_fail()
         self._building = True
         try:
             self.slide = project.open_slide(record.id)
@@ -206,6 +212,7 @@ class ProjectView:
             self.predictions = PredictionLayers(self.viewer, self._mpp, project.scheme)
             commit = SessionCommit(self.session)
             self.vectors = VectorLayers(self.viewer, project.annotations, record, commit, project.scheme, self._mpp)
+            self.vectors.selection_changed.connect(self._on_selected)
         finally:
             self._building = False
         for layer in self.layers:
@@ -218,7 +225,7 @@ class ProjectView:
         self.toolbox.take(Tool(self.session.tool))
 
     def _make_labels(self, record: SlideRecord) -> PyramidLabels:
-        project = self.session.project
+        project = self.session.open_project_or_fail()
         labels = PyramidLabels(
             project.raster(record.id),
             project.scheme,
@@ -227,7 +234,7 @@ class ProjectView:
             opacity=0.5,
             **raster_placement(self._mpp),
         )
-        labels.brush_size = self._brush_size
+        labels.brush_size = max(1, round(self.session.brush_size))
         labels.save_state.connect(self._on_save_state)
         labels.failed.connect(self._on_failed)
         labels.undo_requested.connect(self.undo)
@@ -303,22 +310,6 @@ class ProjectView:
 
     # --- editing ----------------------------------------------------------------------------------
 
-    @property
-    def brush_size(self) -> int:
-        """Diameter of brush and scribbles in level-0 pixels."""
-        return self._brush_size
-
-    @brush_size.setter
-    def brush_size(self, size: int) -> None:
-        size = max(1, int(size))
-        if size == self._brush_size:
-            return
-        self._brush_size = size
-        if self.labels is not None and self.labels.brush_size != size:
-            self.labels.brush_size = size
-        self.toolbox.take_pen()
-        self.brush_size_changed.emit(size)
-
     def undo(self) -> None:
         """Undo the project's last action, or drop a polygon in the making; what was just drawn is stored first."""
         self._step_history(self.session.undo)
@@ -331,10 +322,7 @@ class ProjectView:
         if self.toolbox.drop_unfinished():
             return
         self.flush()
-        try:
-            step()
-        except REFUSED as error:
-            self.session.error.emit(str(error))
+        step()
 
     def assign_class(self, class_id: int) -> int:
         """Give the selected shapes and points another class; how many were changed."""
@@ -345,6 +333,9 @@ class ProjectView:
         """Records of the selected shapes and points."""
         return () if self.vectors is None else self.vectors.selected
 
+    def _on_selected(self) -> None:
+        self.session.set_selection(record.id for record in self.selected)
+
     def flush(self) -> None:
         """Wait until everything drawn so far is stored."""
         if self.labels is not None:
@@ -353,6 +344,7 @@ class ProjectView:
     def _on_save_state(self, state: str) -> None:
         self.save_state = state
         self.save_state_changed.emit(state)
+        self.session.set_saving(state != SAVED)
 
     def _on_failed(self, error: Exception) -> None:
         self.session.error.emit(f"The last stroke was not stored: {error}")
@@ -372,6 +364,7 @@ class ProjectView:
         for signal, slot in self._listened:
             signal.disconnect(slot, missing_ok=True)
         self._listened.clear()
+        self.session.about_to_read.disconnect(self._before_read, missing_ok=True)
         if self._project is not None:
             self._project.changed.disconnect(self._hear_change, missing_ok=True)
             self._project = None
@@ -391,7 +384,7 @@ class SessionCommit:
         """Add a record of the session's class; None if it was refused."""
         try:
             return self._session.add_annotation(geometry, granularity)
-        except REFUSED as error:
+        except USER_ERRORS as error:
             self._session.error.emit(str(error))
             return None
 
@@ -406,7 +399,7 @@ class SessionCommit:
     def _try(self, action: Callable[[Any], Any], values: Sequence[Any]) -> bool:
         try:
             action(values)
-        except REFUSED as error:
+        except USER_ERRORS as error:
             self._session.error.emit(str(error))
             return False
         return True
