@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from histotrain import AugmentSettings, PatchSet, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# Kernels compile within the first example, and the machine may be busy.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 TUMOUR, STROMA = 7, 2  # ids with a gap and not in the order of the channels
 
