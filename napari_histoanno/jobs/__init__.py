@@ -5,7 +5,8 @@ Importing this package imports neither torch nor the parts of it that run on the
 
 from histotrain.events import Event
 from napari_histoanno.jobs.channel import Channel, LocalChannel
-from napari_histoanno.jobs.engine import Engine, EngineError, EngineState
+from napari_histoanno.jobs.engine import Engine, EngineState
+from napari_histoanno.jobs.errors import EngineError, PredictionError
 from napari_histoanno.jobs.events import (
     JobState,
     PredictionBlock,
@@ -15,22 +16,38 @@ from napari_histoanno.jobs.events import (
 )
 from napari_histoanno.jobs.inline import run_inline
 from napari_histoanno.jobs.job import Job
-from napari_histoanno.jobs.specs import JobSpec, SelfTestSpec
+from napari_histoanno.jobs.prediction_store import PredictionStore
+from napari_histoanno.jobs.runlog import read_status
+from napari_histoanno.jobs.specs import (
+    DatasetExportSpec,
+    EvaluationSpec,
+    JobSpec,
+    PredictionSpec,
+    SelfTestSpec,
+    TrainingSpec,
+)
 
 __all__ = [
     "Channel",
+    "DatasetExportSpec",
     "Engine",
     "EngineError",
     "EngineState",
+    "EvaluationSpec",
     "Event",
     "Job",
     "JobSpec",
     "JobState",
     "LocalChannel",
     "PredictionBlock",
+    "PredictionError",
+    "PredictionSpec",
+    "PredictionStore",
     "PreviewRequest",
     "PreviewResult",
     "Running",
     "SelfTestSpec",
+    "TrainingSpec",
+    "read_status",
     "run_inline",
 ]

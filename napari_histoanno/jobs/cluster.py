@@ -41,6 +41,7 @@ def worker_environment() -> dict[str, str]:
         "NUMBA_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
+        "DASK_LOGGING__DISTRIBUTED": "error",
     }
 
 

@@ -27,6 +27,7 @@ from psygnal import EmitLoopError, Signal
 
 from histotrain.events import Finished
 from napari_histoanno.jobs.cluster import Backend, LocalBackend, RemoteBackend
+from napari_histoanno.jobs.errors import EngineError
 from napari_histoanno.jobs.job import Job
 from napari_histoanno.jobs.line import JobLine
 
@@ -49,10 +50,6 @@ class EngineState(StrEnum):
     READY = "ready"
     FAILED = "failed"
     CLOSED = "closed"
-
-
-class EngineError(Exception):
-    """Background work is not possible; says what, why and what to do."""
 
 
 class Engine:

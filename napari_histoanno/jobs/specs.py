@@ -7,9 +7,14 @@ the same file system.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from histotrain.recipes import Recipe
+from napari_histoanno.datasets import SamplingSpec
+from napari_histoanno.datasets.export import ExportSpec
 
 
 class JobSpec(BaseModel):
@@ -41,3 +46,82 @@ class SelfTestSpec(JobSpec):
     steps: int = 10
     seconds_per_step: float = 0.01
     fail_at: int | None = None
+
+
+class TrainingSpec(JobSpec):
+    """Train a model on what is annotated in a project.
+
+    ``init`` is the folder of a model whose weights to start from, ``resume`` that of an interrupted training of the
+    same recipe to go on with exactly. Without ``sampling`` patches are drawn as the recipe needs them.
+    """
+
+    kind: ClassVar[str] = "training"
+    target: ClassVar[str] = "napari_histoanno.jobs.training:run"
+    wants_gpu: ClassVar[bool] = True
+
+    project: Path
+    run: str
+    recipe: Recipe
+    output: Path
+    init: Path | None = None
+    resume: Path | None = None
+    sampling: SamplingSpec | None = None
+
+    @property
+    def sampling_spec(self) -> SamplingSpec:
+        """What patches to draw; the recipe decides their size and resolution."""
+        sampling = self.sampling or SamplingSpec(seed=self.recipe.seed)
+        return sampling.model_copy(update={"mpp": self.recipe.mpp, "patch_size": self.recipe.patch_size})
+
+
+class PredictionSpec(JobSpec):
+    """Predict a slide into a prediction store.
+
+    ``region`` limits it to a level-0 box (x0, y0, x1, y1); ``tissue_only`` skips glass; ``tta`` averages over the eight
+    orientations.
+    """
+
+    kind: ClassVar[str] = "prediction"
+    target: ClassVar[str] = "napari_histoanno.jobs.prediction:run"
+    wants_gpu: ClassVar[bool] = True
+
+    project: Path
+    prediction: str
+    slide: str
+    model: Path
+    output: Path
+    region: tuple[float, float, float, float] | None = None
+    tissue_only: bool = True
+    keep_probabilities: bool = True
+    tile: int = Field(default=512, ge=64, le=4096)
+    overlap: int = Field(default=64, ge=0)
+    tta: bool = False
+
+
+class DatasetExportSpec(JobSpec):
+    """Write a dataset from a project."""
+
+    kind: ClassVar[str] = "export"
+    target: ClassVar[str] = "napari_histoanno.jobs.exporting:run"
+
+    project: Path
+    output: Path
+    dataset: ExportSpec
+
+
+class EvaluationSpec(JobSpec):
+    """Measure a model on annotated places that it was not trained on.
+
+    ``on`` chooses them: "validation" the slides marked so, else the part that training holds out; "test" the slides
+    marked so; "all" everything annotated, training places included. ``slides`` names slides instead.
+    """
+
+    kind: ClassVar[str] = "evaluation"
+    target: ClassVar[str] = "napari_histoanno.jobs.evaluation:run"
+    wants_gpu: ClassVar[bool] = True
+
+    project: Path
+    model: Path
+    output: Path
+    on: Literal["validation", "test", "all"] = "validation"
+    slides: tuple[str, ...] | None = None
