@@ -1,6 +1,7 @@
 """Annotated slides to training patches and exports."""
 
 from napari_histoanno.datasets.errors import DatasetError, ExportCancelled
+from napari_histoanno.datasets.export import ExportKind, ExportSpec, Manifest, export_dataset
 from napari_histoanno.datasets.labels import RenderOptions, SlideLabels, render_labels
 from napari_histoanno.datasets.patches import build_patchset
 from napari_histoanno.datasets.sampling import LabelSampler, build_sampler
@@ -10,7 +11,10 @@ from napari_histoanno.datasets.splits import SplitBy, SplitSpec, split_slides
 __all__ = [
     "DatasetError",
     "ExportCancelled",
+    "ExportKind",
+    "ExportSpec",
     "LabelSampler",
+    "Manifest",
     "PatchSpec",
     "RenderOptions",
     "SamplingSpec",
@@ -19,6 +23,7 @@ __all__ = [
     "SplitSpec",
     "build_patchset",
     "build_sampler",
+    "export_dataset",
     "render_labels",
     "split_slides",
 ]

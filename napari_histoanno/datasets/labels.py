@@ -163,6 +163,7 @@ class SlideLabels:
         counted = admissible(stored, include_predicted=self.options.include_predicted)
         theirs = [r for r in counted if everybody or r.annotator in (self.options.annotators or ())]
         self.records, self._silent = speaking(theirs, self.options.granularities & PAINTED)
+        self.counted = [record for record in theirs if record.granularity in self.options.granularities]
         self._rasters = {
             name: project.raster(self.record.id, name)
             for name in sorted(project.raster_annotators(self.record.id))
@@ -183,7 +184,9 @@ class SlideLabels:
         """Width and height of the slide in level-0 pixels."""
         return (self.record.width, self.record.height)
 
-    def render(self, location: tuple[float, float], downsample: float, size: tuple[int, int]) -> NDArray[np.uint8]:
+    def render(
+        self, location: tuple[float, float], downsample: float, size: tuple[int, int], *, unlabelled: int = UNLABELLED
+    ) -> NDArray[np.uint8]:
         """Class ids of a region.
 
         Parameters
@@ -194,6 +197,8 @@ class SlideLabels:
             Level-0 pixels per pixel of the map.
         size : (width, height)
             Of the map, in its own pixels.
+        unlabelled : int, default 0
+            What unlabelled pixels of the slide become; beyond its edges they stay 0.
 
         Returns
         -------
@@ -211,6 +216,8 @@ class SlideLabels:
             rasters = self.rasters if granularity is Granularity.PIXEL else {}
             for records, masks in ((machine, {}), (people, rasters)):
                 self._paint_step(canvas, frame, records, masks)
+        if unlabelled != UNLABELLED:
+            canvas[canvas == UNLABELLED] = unlabelled
         return self._clip(canvas, frame)
 
     def render_masks(
@@ -218,8 +225,9 @@ class SlideLabels:
     ) -> NDArray[np.uint8]:
         """Class ids of a region from painted masks alone; 0 where nobody painted or annotators disagree."""
         canvas = np.zeros((size[1], size[0]), np.uint8)
-        self._paint_step(canvas, Frame(location, downsample, size), [], self.rasters)
-        return canvas
+        frame = Frame(location, downsample, size)
+        self._paint_step(canvas, frame, [], self.rasters)
+        return self._clip(canvas, frame)
 
     def records_in(self, bounds: Bounds) -> list[Annotation]:
         """Records shown that touch a level-0 box, oldest first."""
@@ -239,6 +247,16 @@ class SlideLabels:
             side = raster.chunk
             boxes += [(cx * side, cy * side, (cx + 1) * side, (cy + 1) * side) for cy, cx in sorted(self._keys[name])]
         return np.array(boxes, np.float64).reshape(-1, 4)
+
+    def presence(self) -> NDArray[np.int64]:
+        """How often each class is said: records and painted pixels that show it, shape (255,) for class ids 1 … 255."""
+        said = np.zeros(256, np.int64)
+        for record in self.records:
+            said[self.shown(record.class_id)] += 1
+        for raster in self.rasters.values():
+            for class_id, pixels in raster.counts().items():
+                said[self.shown(class_id)] += pixels
+        return said[1:]
 
     def shown(self, class_id: int) -> int:
         """Class id that a statement of ``class_id`` is shown as; 0 if it is left out."""

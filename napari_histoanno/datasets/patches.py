@@ -116,9 +116,8 @@ class PatchPlan:
     def _cut_one(self, slide: Slide, place: Place) -> Patch:
         grid = self.grids[place.slide]
         size = (grid.patch, grid.patch)
-        labels = self.labels[place.slide].render(place.location, grid.downsample, size)
-        if self.spec.unlabelled is not None:
-            labels[labels == 0] = self.scheme[self.spec.unlabelled].id
+        fill = 0 if self.spec.unlabelled is None else self.scheme[self.spec.unlabelled].id
+        labels = self.labels[place.slide].render(place.location, grid.downsample, size, unlabelled=fill)
         return Patch(place, slide.read_scaled(place.location, grid.downsample, size), labels)
 
     def _annotated(self, slide: str, cancelled: Cancelled | None) -> Iterator[Place]:
@@ -209,13 +208,21 @@ def build_patchset(
     """
     plan = PatchPlan(project, spec or PatchSpec(), cancelled=cancelled)
     places = plan.places if split is None else plan.in_split(split)
-    return patchset_of(plan, places, progress=progress, cancelled=cancelled)
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if cancelled is not None and cancelled():
+            raise ExportCancelled("Stopped while reading patches.")
+        if progress is not None:
+            progress(done, len(places))
+
+    return patchset_of(plan, places, step=step)
 
 
-def patchset_of(
-    plan: PatchPlan, places: Sequence[Place], *, progress: Progress | None = None, cancelled: Cancelled | None = None
-) -> PatchSet:
-    """Planned patches, read; see :func:`build_patchset`."""
+def patchset_of(plan: PatchPlan, places: Sequence[Place], *, step: Callable[[], None]) -> PatchSet:
+    """Planned patches, read, with a call of ``step`` after each; see :func:`build_patchset`."""
     if not places:
         raise DatasetError(
             "There are no patches: nothing is annotated that this dataset would show. Annotate some places, lower the "
@@ -225,17 +232,14 @@ def patchset_of(
     images = np.empty((len(places), side, side, 3), np.uint8)
     labels = np.empty((len(places), side, side), np.uint8)
     for number, patch in enumerate(plan.cut(places)):
-        if cancelled is not None and cancelled():
-            raise ExportCancelled("Stopped while reading patches.")
         images[number], labels[number] = patch.image, patch.labels
-        if progress is not None:
-            progress(number + 1, len(places))
+        step()
     names = {record.id: record.name for record in plan.slides}
     return PatchSet(
         images=images,
         labels=labels,
         slides=np.array([names[place.slide] for place in places], object),
-        annotators=np.array([_annotators(plan, place) for place in places], object),
+        annotators=np.array([annotators_of(plan, place) for place in places], object),
         kinds=np.array([kind_of(place) for place in places], object),
         mpp=np.full(len(places), plan.spec.mpp),
         classes=tuple(label.name for label in plan.classes),
@@ -278,7 +282,8 @@ def annotations_digest(labels: SlideLabels) -> str:
     return digest.hexdigest()
 
 
-def _annotators(plan: PatchPlan, place: Place) -> str:
+def annotators_of(plan: PatchPlan, place: Place) -> str:
+    """Names of those who annotated in a patch, sorted, with commas."""
     (x, y), side = place.location, plan.grids[place.slide].side
     return ", ".join(name for name in plan.labels[place.slide].annotators_in((x, y, x + side, y + side)) if name)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,8 +21,10 @@ from napari_histoanno.annotation import (
     rasterize,
 )
 from napari_histoanno.datasets import DatasetError, RenderOptions, SlideLabels, render_labels
-from napari_histoanno.project import Project
 from tests.datasets.conftest import MPP, MakeSlide, annotate_region, say
+
+if TYPE_CHECKING:
+    from napari_histoanno.project import Project
 
 G = Granularity
 TUMOUR, STROMA, BACKGROUND = 1, 2, 3

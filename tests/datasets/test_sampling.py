@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,8 +11,12 @@ import pytest
 from histotrain import PatchSource
 from napari_histoanno.annotation import Box, Ellipse, Granularity, Point
 from napari_histoanno.datasets import DatasetError, LabelSampler, SamplingSpec, SlideLabels, build_sampler
-from napari_histoanno.project import Project
 from tests.datasets.conftest import MPP, MakeSlide, annotate_region, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_histoanno.project import Project
 
 G = Granularity
 SPEC = SamplingSpec(mpp=MPP, patch_size=64)
@@ -21,7 +25,8 @@ SPEC = SamplingSpec(mpp=MPP, patch_size=64)
 def find_patch(image: np.ndarray, whole: np.ndarray) -> tuple[int, int]:
     """Top and left of a patch of noise in the image it was cut from."""
     side = len(image)
-    for y, x in np.argwhere((whole == image[0, 0]).all(-1)):
+    code = whole.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    for y, x in np.argwhere(code == int(image[0, 0] @ np.array([1 << 16, 1 << 8, 1]))):
         if np.array_equal(whole[y : y + side, x : x + side], image):
             return int(y), int(x)
     raise AssertionError("the patch is not part of the slide")
