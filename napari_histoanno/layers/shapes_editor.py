@@ -185,9 +185,12 @@ class ShapesEditor:
         while event.type == "mouse_move":
             self._path.append(self._position(event))
             yield
-        if private.is_busy(layer):
-            # A short stroke leaves napari waiting for a second click; for us the stroke is over.
-            private.finish_drawing(layer)
+        # A short stroke leaves napari waiting for a second click; for us the stroke is over.
+        private.after_drawing(self._end_path)
+
+    def _end_path(self) -> None:
+        if self.busy:
+            private.finish_drawing(self.layer)
 
     def _position(self, event: Any) -> tuple[float, float]:
         y, x = self.layer.world_to_data(event.position)[-2:]

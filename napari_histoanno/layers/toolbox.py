@@ -174,6 +174,9 @@ class Toolbox:
         on_point = points.visible and points.get_value(event.position, world=True) is not None
         on_shape = shapes.visible and shapes.get_value(event.position, world=True)[0] is not None
         wanted = points if on_point and active is shapes else shapes if on_shape and not on_point else active
+        other = shapes if wanted is points else points
+        if "Shift" not in event.modifiers and other.selected_data:
+            other.selected_data = set()
         if wanted is not active and wanted is not None:
             self._taking = True
             try:
