@@ -14,7 +14,7 @@ from napari_histoanno.jobs.events import (
     PreviewResult,
     Running,
 )
-from napari_histoanno.jobs.inline import run_inline
+from napari_histoanno.jobs.inline import InlineEngine, run_inline
 from napari_histoanno.jobs.job import Job
 from napari_histoanno.jobs.prediction_store import PredictionStore
 from napari_histoanno.jobs.runlog import read_status
@@ -35,6 +35,7 @@ __all__ = [
     "EngineState",
     "EvaluationSpec",
     "Event",
+    "InlineEngine",
     "Job",
     "JobSpec",
     "JobState",

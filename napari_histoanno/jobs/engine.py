@@ -123,17 +123,22 @@ class Engine:
         if self._state is not EngineState.READY:
             raise EngineError(self.error or "The engine has been closed.")
 
-    def submit(self, spec: JobSpec) -> Job:
+    def submit(self, work: JobSpec | Job) -> Job:
         """Hand over a job; returns at once.
+
+        Parameters
+        ----------
+        work : JobSpec or Job
+            A job that was made before can be listened to from its very first event.
 
         Raises
         ------
         EngineError
             If the engine has been closed.
         """
-        job = Job(spec)
-        self._jobs[job.id] = job
+        job = work if isinstance(work, Job) else Job(work)
         self.start()
+        self._jobs[job.id] = job
         with self._lock:
             if self._state is EngineState.READY:
                 self._launch(job)

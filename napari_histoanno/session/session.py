@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from napari_histoanno.session.annotating import AnnotatingActions
+from napari_histoanno.session.correcting import CorrectingActions
+from napari_histoanno.session.predicting import PredictingActions
 
 
-class Session(AnnotatingActions):
+class Session(AnnotatingActions, PredictingActions, CorrectingActions):
     """The state of the application and everything a user can do with it.
 
     Parameters

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_histoanno.annotation.tools import Tool
-from napari_histoanno.jobs import Engine
+from napari_histoanno.jobs import Engine, InlineEngine
 from napari_histoanno.project import Change, Project, ProjectError
 from napari_histoanno.session.errors import SessionError, reported
 from napari_histoanno.slides import SlideError
@@ -54,6 +54,8 @@ class SessionState:
         Records or pixel masks are different.
     selection_changed : Signal(tuple)
         Ids of the selected records.
+    runs_changed, predictions_changed : Signal()
+        Model runs or predictions were added, changed or deleted.
     saving_changed : Signal(bool)
         Whether strokes are on their way to the disk.
     about_to_read : Signal()
@@ -72,12 +74,14 @@ class SessionState:
     scheme_changed = Signal(object)
     annotations_changed = Signal(Change)
     selection_changed = Signal(tuple)
+    runs_changed = Signal()
+    predictions_changed = Signal()
     saving_changed = Signal(bool)
     about_to_read = Signal()
     status = Signal(str)
     error = Signal(str)
 
-    def __init__(self, engine: Engine | None = None, *, scheduler: str | None = None) -> None:
+    def __init__(self, engine: Engine | InlineEngine | None = None, *, scheduler: str | None = None) -> None:
         self._project: Project | None = None
         self._slide_id: str | None = None
         self._class_id = 0
@@ -129,7 +133,7 @@ class SessionState:
         return self._selection
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Engine | InlineEngine:
         """Where jobs run; made, but not started, on first use."""
         if self._engine is None:
             self._engine = Engine(self._scheduler)
@@ -216,9 +220,13 @@ class SessionState:
         self._take(None)
 
     def _take(self, project: Project | None) -> None:
-        before, self._project = self._project, project
+        before = self._project
         if before is not None:
+            self._leave(before)
             before.changed.disconnect(self._on_change, missing_ok=True)
+        if project is not None:
+            self._arrive(project)
+        self._project = project
         self._selection = ()
         self._slide_id = None
         self._class_id = 0
@@ -234,6 +242,12 @@ class SessionState:
         if before is not None:
             before.close()
 
+    def _arrive(self, project: Project) -> None:
+        """A project is about to be open."""
+
+    def _leave(self, project: Project) -> None:
+        """A project is about to be closed."""
+
     def _on_change(self, change: Change) -> None:
         match change.kind:
             case "annotations" | "raster":
@@ -243,6 +257,10 @@ class SessionState:
                 if self._class_id and self._class_id not in scheme:
                     self.set_class(0)
                 self.scheme_changed.emit(scheme)
+            case "runs":
+                self.runs_changed.emit()
+            case "predictions":
+                self.predictions_changed.emit()
             case "slides" if self._project is not None:
                 self._on_slides(self._project)
 
