@@ -132,19 +132,19 @@ class OpenSlideSlide(Slide):
         return self._read(lambda handle: handle.read_region(location, level, (w, h)))
 
     def _read(self, ask: Any) -> Pixels:
+        """Ask the shared handle; after an error a private one, as the error may be that of a read in another thread."""
         handle = self._current()
         try:
-            image = np.asarray(ask(handle))
-        except (openslide.OpenSlideError, OSError) as error:
+            return _rgb(ask(handle))
+        except (openslide.OpenSlideError, OSError):
             with self._lock:
                 if self._handle is handle:
                     self._handle = None
-            raise SlideError(
-                self._path, f"the file is truncated or damaged: {error}", "copy it again from its source"
-            ) from error
-        if image[..., 3].min() == 255:
-            return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGBA2RGB), np.uint8)
-        return blend_on_white(image[..., :3], image[..., 3], premultiplied=False)
+        try:
+            return _rgb(ask(self._open()))
+        except (openslide.OpenSlideError, OSError) as error:
+            reason = f"the file is truncated or damaged: {error}"
+            raise SlideError(self._path, reason, "copy it again from its source") from error
 
     def associated_names(self) -> tuple[str, ...]:
         return tuple(self._current().associated_images)
@@ -169,6 +169,14 @@ def detect(path: Path) -> str | None:
     except (openslide.OpenSlideError, OSError, ValueError):
         return None
     return None if vendor is None else str(vendor)
+
+
+def _rgb(picture: Any) -> Pixels:
+    """A PIL picture with alpha, on white."""
+    image = np.asarray(picture)
+    if image[..., 3].min(initial=255) == 255:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGBA2RGB), np.uint8)
+    return blend_on_white(image[..., :3], image[..., 3], premultiplied=False)
 
 
 def _shared_cache() -> Any:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import tifffile
 
-from napari_histoanno.slides.cache import decoding_threads, tile_cache
 from napari_histoanno.slides.errors import SlideError
+from napari_histoanno.slides.mosaic import Mosaic
 from napari_histoanno.slides.rgb import MIN_IS_BLACK, PALETTE, RGB, YCBCR, ColourModel, white_of
 from napari_histoanno.slides.slide import Slide, SlideInfo, levels_of
 from napari_histoanno.slides.tiff_chain import check_pages
@@ -32,7 +33,6 @@ from napari_histoanno.slides.tiff_segments import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from napari_histoanno.slides.cache import Pixels
@@ -84,6 +84,17 @@ class TiffSlide(Slide):
             reason = f"it is not a TIFF that can be read, or it is damaged ({error})"
             raise SlideError(path, reason, "copy the file again, or check that it opens in another program") from error
         self._images = self._with_white(_believable(images))
+        self._mosaics = [
+            Mosaic(
+                image.height,
+                image.width,
+                image.planes[0].height,
+                image.planes[0].width,
+                (*self._identity, level),
+                partial(self._load, level),
+            )
+            for level, image in enumerate(self._images)
+        ]
         info = SlideInfo(
             levels=levels_of([(image.width, image.height) for image in self._images]),
             vendor=properties["openslide.vendor"],
@@ -98,10 +109,10 @@ class TiffSlide(Slide):
         coarsest = images[-1]
         if coarsest.colour.palette is not None or coarsest.bits <= 8:
             return images
-        tiles = list(_tiles(coarsest, 0, 0, coarsest.width, coarsest.height))
+        tiles = coarsest.rows * coarsest.columns
         brightest = 0.0
-        for row, column in tiles[:: max(1, len(tiles) // PROBED_TILES)]:
-            samples = _decode(self._open_file(), coarsest, row, column)
+        for index in range(0, tiles, max(1, tiles // PROBED_TILES)):
+            samples = _decode(self._open_file(), coarsest, *divmod(index, coarsest.columns))
             if samples is not None:
                 brightest = max(brightest, float(np.nanmax(samples)))
         white = white_of(coarsest.dtype, coarsest.bits, brightest)
@@ -122,53 +133,26 @@ class TiffSlide(Slide):
         return first.height, min(first.width, self._images[0].width)
 
     def read_inside(self, level: int, x: int, y: int, w: int, h: int) -> Pixels:
-        region = np.empty((h, w, 3), np.uint8)
-        image = self._images[level]
-        missing = []
-        for row, column in _tiles(image, x, y, w, h):
-            tile = tile_cache().get((*self._identity, level, row, column))
-            if tile is None:
-                missing.append((row, column))
-            else:
-                _paste(region, x, y, tile, row * image.planes[0].height, column * image.planes[0].width)
+        self._open_file()
+        return self._mosaics[level].read(x, y, w, h)
 
-        def load(position: tuple[int, int]) -> None:
-            row, column = position
-            tile = self._tile(level, row, column)
-            _paste(region, x, y, tile, row * image.planes[0].height, column * image.planes[0].width)
+    def _load(self, level: int, row: int, column: int) -> Pixels:
+        samples = _decode(self._open_file(), self._images[level], row, column)
+        if samples is None:
+            return self._invent(level, row, column)
+        return self._images[level].colour.to_rgb(samples)
 
-        if len(missing) > 1:
-            list(decoding_threads().map(load, missing))
-        elif missing:
-            load(missing[0])
-        return region
-
-    def _tile(self, level: int, row: int, column: int) -> Pixels:
-        """A decoded tile, from the file unless the cache has it; never waits for another thread."""
-        key = (*self._identity, level, row, column)
-        tile = tile_cache().get(key)
-        if tile is None:
-            image = self._images[level]
-            samples = _decode(self._open_file(), image, row, column)
-            tile = self._invent_tile(level, row, column) if samples is None else image.colour.to_rgb(samples)
-            tile_cache().put(key, tile)
-        return tile
-
-    def _invent_tile(self, level: int, row: int, column: int) -> Pixels:
+    def _invent(self, level: int, row: int, column: int) -> Pixels:
         """What a tile that was never written shows: the finer level, shrunk, as scanners mean it, or glass."""
-        image = self._images[level]
-        th, tw = image.planes[0].height, image.planes[0].width
-        top, left = row * th, column * tw
-        h, w = min(th, image.height - top), min(tw, image.width - left)
+        mosaic = self._mosaics[level]
+        top, left, h, w = mosaic.box(row, column)
         if level == 0:
             return np.full((h, w, 3), 255, np.uint8)
-        finer = self._images[level - 1]
-        fy, fx = finer.height / image.height, finer.width / image.width
+        finer = self._mosaics[level - 1]
+        fy, fx = finer.height / mosaic.height, finer.width / mosaic.width
         y0, x0 = math.floor(top * fy), math.floor(left * fx)
         y1, x1 = min(finer.height, math.ceil((top + h) * fy)), min(finer.width, math.ceil((left + w) * fx))
-        below = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
-        for r, c in _tiles(finer, x0, y0, x1 - x0, y1 - y0):
-            _paste(below, x0, y0, self._tile(level - 1, r, c), r * finer.planes[0].height, c * finer.planes[0].width)
+        below = finer.read(x0, y0, x1 - x0, y1 - y0, parallel=False)
         return np.asarray(cv2.resize(below, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
 
     def _open_file(self) -> PositionedFile:
@@ -183,29 +167,15 @@ class TiffSlide(Slide):
         image = self._associated_images[name]
         if image.width * image.height > MAX_ASSOCIATED_PIXELS:
             raise SlideError(self.path, f"its {name} image claims {image.width} × {image.height} px")
-        picture = np.full((image.height, image.width, 3), 255, np.uint8)
-        for row, column in _tiles(image, 0, 0, image.width, image.height):
-            samples = _decode(self._open_file(), image, row, column)
-            if samples is not None:
-                tile = image.colour.to_rgb(samples)
-                _paste(picture, 0, 0, tile, row * image.planes[0].height, column * image.planes[0].width)
-        return picture
+        file = self._open_file()
 
+        def load(row: int, column: int) -> Pixels:
+            samples = _decode(file, image, row, column)
+            return np.full((th, tw, 3), 255, np.uint8) if samples is None else image.colour.to_rgb(samples)
 
-def _tiles(image: _Image, x: int, y: int, w: int, h: int) -> Iterator[tuple[int, int]]:
-    """Rows and columns of the tiles that a region touches."""
-    th, tw = image.planes[0].height, image.planes[0].width
-    for row in range(y // th, (y + h - 1) // th + 1):
-        for column in range(x // tw, (x + w - 1) // tw + 1):
-            yield row, column
-
-
-def _paste(region: Pixels, x: int, y: int, tile: Pixels, top: int, left: int) -> None:
-    """Copy what a tile at (left, top) and a region at (x, y) share."""
-    y0, y1 = max(y, top), min(y + region.shape[0], top + tile.shape[0])
-    x0, x1 = max(x, left), min(x + region.shape[1], left + tile.shape[1])
-    if y1 > y0 and x1 > x0:
-        region[y0 - y : y1 - y, x0 - x : x1 - x] = tile[y0 - top : y1 - top, x0 - left : x1 - left]
+        th, tw = image.planes[0].height, image.planes[0].width
+        mosaic = Mosaic(image.height, image.width, th, tw, (*self._identity, name), load)
+        return mosaic.read(0, 0, image.width, image.height)
 
 
 def _decode(file: PositionedFile, image: _Image, row: int, column: int) -> Samples | None:
@@ -228,8 +198,9 @@ def _decode(file: PositionedFile, image: _Image, row: int, column: int) -> Sampl
                     "copy it again from its source",
                 ) from error
     samples = channels[0] if len(channels) == 1 else np.concatenate(channels, axis=-1)
-    needed = min(image.planes[0].height, image.height - row * image.planes[0].height)
-    if samples.shape[0] < needed or samples.shape[2] != image.colour.samples:
+    height = min(image.planes[0].height, image.height - row * image.planes[0].height)
+    width = min(image.planes[0].width, image.width - column * image.planes[0].width)
+    if samples.shape[0] < height or samples.shape[1] < width or samples.shape[2] != image.colour.samples:
         raise SlideError(file.path, f"the file is damaged: tile {row}, {column} has the shape {samples.shape}")
     return samples
 
