@@ -74,6 +74,7 @@ def export_dataset(
     with complete_folder(folder) as scratch:
         task = Task(spec, scratch, coding, progress, cancelled)
         totals = export.write(task)
+        task.check()
         masks = spec.kind in (ExportKind.PNG, ExportKind.LABEL_PNG, ExportKind.LABEL_OME_TIFF)
         manifest = Manifest(
             kind=str(spec.kind),

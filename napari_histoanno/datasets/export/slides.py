@@ -71,12 +71,17 @@ class SlideMask:
             self._task.step()
 
     def tiles(self) -> Iterator[NDArray[np.uint8]]:
-        """Tiles row by row, uint8, shape (512, 512); beyond the edge they hold the value of unlabelled pixels."""
+        """Tiles row by row, uint8, shape (512, 512); beyond the edge they hold the value of unlabelled pixels.
+
+        A row counts as done when the next one begins, as a reader need not come back after the last tile; whoever reads
+        them counts the last row.
+        """
         for row in range(self.rows):
+            if row:
+                self._task.step()
             for block in self._blocks(row):
                 for x in range(0, block.shape[1], TILE):
                     yield np.ascontiguousarray(block[:, x : x + TILE])
-            self._task.step()
 
     def _blocks(self, row: int) -> Iterator[NDArray[np.uint8]]:
         columns = math.ceil(self.size[0] / TILE)
@@ -135,9 +140,8 @@ def _write_ome_tiff(path: Path, pyramid: list[SlideMask], task: Task) -> None:
     with tifffile.TiffWriter(path, ome=True, bigtiff=width * height > 1 << 31) as tiff:
         for number, mask in enumerate(pyramid):
             mpp = mask.downsample * labels.mpp
-            tiles = mask.tiles()
             tiff.write(
-                tiles,
+                mask.tiles(),
                 shape=mask.size[::-1],
                 resolution=(1e4 / mpp, 1e4 / mpp),
                 subifds=len(pyramid) - 1 if number == 0 else 0,
@@ -145,7 +149,7 @@ def _write_ome_tiff(path: Path, pyramid: list[SlideMask], task: Task) -> None:
                 metadata=_ome(labels, task) if number == 0 else None,
                 **options,
             )
-            next(tiles, None)  # the writer takes the tiles it needs and no more: let the last row count as done
+            task.step()
 
 
 def _ome(labels: SlideLabels, task: Task) -> dict[str, Any]:
