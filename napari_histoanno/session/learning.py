@@ -293,13 +293,20 @@ class LearningActions(SessionState):
             raise SessionError(f"“{run.name}” left no model. Train another one, or choose a run that has finished.")
         return folder
 
+    @property
+    def newest_model(self) -> str | None:
+        """Id of the newest run that left a model."""
+        project = self._project
+        if project is None:
+            return None
+        ready = (run.id for run in reversed(project.runs.list()) if (project.path / run.path / WEIGHTS_FILE).is_file())
+        return next(ready, None)
+
     def _run_with_model(self, project: Project, run: str | None) -> ModelRun:
-        if run is not None:
-            return project.runs.get(run)
-        ready = [r for r in project.runs.list() if (project.path / r.path / WEIGHTS_FILE).is_file()]
-        if not ready:
+        chosen = run or self.newest_model
+        if chosen is None:
             raise SessionError("There is no trained model yet. Train one first.")
-        return ready[-1]
+        return project.runs.get(chosen)
 
 
 def _recipe(recipe: Recipe | str | None, parent: ModelRun | None) -> Recipe:

@@ -109,6 +109,12 @@ class PredictingActions(LearningActions):
         """Predictions of the project, or of one slide, oldest first."""
         return self._project.predictions.list(slide) if self._project is not None else ()
 
+    @property
+    def newest_prediction(self) -> str | None:
+        """Id of the newest prediction of the current slide that has something to show."""
+        shown = (record.id for record in reversed(self.predictions(self._slide_id)) if record.status != "failed")
+        return next(shown, None) if self._slide_id is not None else None
+
     def open_prediction(self, prediction: str) -> PredictionStore:
         """The store of a prediction; readable as soon as its first block is there.
 

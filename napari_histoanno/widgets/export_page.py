@@ -10,7 +10,8 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QLineEdit, QSpinBox, QVBoxLayout, QWidget
 
-from napari_histoanno.datasets import DatasetError, ExportSpec
+from napari_histoanno.datasets import DatasetError
+from napari_histoanno.datasets.export import ExportSpec
 from napari_histoanno.jobs.events import JobState
 from napari_histoanno.widgets.form import button, choose_folder, form, group, row
 from napari_histoanno.widgets.job_progress import JobProgress
@@ -31,7 +32,7 @@ _KINDS = {
 _SPLITS = {
     "by patient": "patient",
     "by slide": "slide",
-    "within slides, with a gap": "patch",
+    "within slides, with a gap": "block",
     "no split": "none",
 }
 
@@ -149,7 +150,7 @@ class ExportPage(QWidget):
         self.open_button.setVisible(False)
         job = self._session.export(spec, Path(text) if text else None)
         if job is not None:
-            self._out = Path(job.spec.out)
+            self._out = Path(job.spec.output)
             self.progress.show_job(job, "Export")
 
     def _after_export(self, job: Job) -> None:

@@ -36,14 +36,15 @@ class RunsTable(QWidget):
         self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.table.setMinimumHeight(100)
-        self.table.setToolTip("Quality on validation places; hover a row for every class")
+        self.table.setToolTip(
+            "Quality on validation places; the selected model (the newest without a selection) predicts and is retrained"
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
         layout.addLayout(
             row(
-                button("Use", "Predict and continue from the selected model", self.use),
-                button("Predict", "Predict the slide with the selected model", self.predict),
+                button("Resume", "Go on with a training that was stopped or interrupted", self.resume),
                 button("Compare", "Show the selected models class by class", self.compare),
                 button("Delete", "Delete the selected models and their files", self.delete),
             )
@@ -54,11 +55,11 @@ class RunsTable(QWidget):
 
     def refresh(self, *_: object) -> None:
         """Show the runs as they are now."""
-        runs = self._session.runs()
-        last = self._session.last_run
+        runs = self._session.runs()[::-1]
+        selected = set(self.selected())
         self.table.setRowCount(len(runs))
         for place, run in enumerate(runs):
-            name = QTableWidgetItem(f"{'● ' if last is not None and run.id == last.id else ''}{run.name}")
+            name = QTableWidgetItem(run.name)
             name.setData(_ID_ROLE, run.id)
             cells = [
                 name,
@@ -69,34 +70,39 @@ class RunsTable(QWidget):
             for column, cell in enumerate(cells):
                 cell.setToolTip(_details(run))
                 self.table.setItem(place, column, cell)
+        for place, run in enumerate(runs):
+            if run.id in selected:
+                self.table.selectRow(place)
 
     def selected(self) -> list[str]:
         """Ids of the selected runs, from top to bottom."""
         places = sorted({index.row() for index in self.table.selectedIndexes()})
         return [str(self.table.item(place, 0).data(_ID_ROLE)) for place in places]
 
-    def use(self) -> None:
-        for run in self.selected()[:1]:
-            self._session.use_run(run)
-        self.refresh()
+    def current(self) -> str | None:
+        """Id of the first selected run; None without a selection."""
+        return next(iter(self.selected()), None)
 
-    def predict(self) -> None:
-        for run in self.selected()[:1]:
-            self._session.predict_slide(run)
+    def resume(self) -> None:
+        """Go on with the selected run."""
+        run = self.current()
+        if run is not None:
+            self._session.resume_training(run)
 
     def compare(self) -> None:
         """Show the metrics of the selected runs (all without a selection) beside each other."""
-        chosen = set(self.selected())
-        runs = [run for run in self._session.runs() if not chosen or run.id in chosen]
-        names = sorted({name for run in runs for name, value in run.metrics.items() if isinstance(value, int | float)})
+        figures = self._session.compare_runs(tuple(self.selected()))
+        ids = {run for values in figures.values() for run in values}
+        runs = [run for run in self._session.runs() if run.id in ids]
         head = "".join(f"<th>{run.name}</th>" for run in runs)
         body = "".join(
-            f"<tr><td>{name}</td>" + "".join(_cell(run.metrics.get(name)) for run in runs) + "</tr>" for name in names
+            f"<tr><td>{name}</td>" + "".join(_cell(values.get(run.id)) for run in runs) + "</tr>"
+            for name, values in figures.items()
         )
         box = QMessageBox(self)
         box.setWindowTitle("Compare models")
         box.setTextFormat(Qt.TextFormat.RichText)
-        box.setText(f"<table cellpadding=4><tr><th></th>{head}</tr>{body}</table>" if names else "No metrics yet.")
+        box.setText(f"<table cellpadding=4><tr><th></th>{head}</tr>{body}</table>" if runs else "No metrics yet.")
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()
 

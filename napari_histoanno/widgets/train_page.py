@@ -9,7 +9,6 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QPushButton, QSlid
 from superqt import QCollapsible
 
 from histotrain import Recipe, list_recipes
-from napari_histoanno.jobs.events import JobState
 from napari_histoanno.widgets.curves import CurvesPlot
 from napari_histoanno.widgets.form import button, form, group, row
 from napari_histoanno.widgets.job_progress import JobProgress
@@ -60,7 +59,8 @@ class TrainPage(QWidget):
         layout.addStretch()
         for signal in (session.project_changed, session.scheme_changed, session.slide_changed):
             listen(self, signal, self.refresh)
-        listen(self, session.jobs_changed, self.refresh)
+        for signal in (session.jobs_changed, session.runs_changed, session.predictions_changed):
+            listen(self, signal, self.refresh)
         self.refresh()
 
     @staticmethod
@@ -118,17 +118,21 @@ class TrainPage(QWidget):
         """Show the session as it is now."""
         session = self._session
         self.setEnabled(session.project is not None)
-        job = session.training_job
-        self.train_button.setText(_TRAIN if job is None else _STOP)
-        if job is not None and self.progress.job is not job:
-            self.progress.show_job(job, "Training")
-        prediction = session.prediction_job
+        training, prediction = self._running("training"), self._running("prediction")
+        self.train_button.setText(_TRAIN if training is None else _STOP)
+        if training is not None and self.progress.job is not training:
+            self.progress.show_job(training, "Training")
         if prediction is not None and self.predict_progress.job is not prediction:
             self.predict_progress.show_job(prediction, "Predicting")
-        self.retrain_button.setEnabled(job is None and session.last_run is not None)
-        self.predict_button.setEnabled(session.last_run is not None and prediction is None)
-        self.editable_button.setEnabled(session.last_prediction is not None)
+        trained = session.newest_model is not None
+        self.retrain_button.setEnabled(training is None and trained)
+        self.predict_button.setEnabled(prediction is None and trained)
+        self.editable_button.setEnabled(session.newest_prediction is not None)
         self._show_classes()
+
+    def _running(self, kind: str) -> Job | None:
+        """The job of a kind that has not ended."""
+        return next((job for job in reversed(self._session.jobs) if job.kind == kind and not job.state.ended), None)
 
     def _show_classes(self) -> None:
         project = self._session.project
@@ -157,9 +161,7 @@ class TrainPage(QWidget):
         mean = status.metrics.get("mean_iou")
         self.metrics.setText("" if mean is None else f"<b>Mean IoU {mean:.2f}</b> · {' · '.join(parts)}")
 
-    def _after_training(self, job: Job) -> None:
-        if job.state is JobState.FAILED:
-            self._session.error.emit(job.message.splitlines()[0] if job.message else "Training failed.")
+    def _after_training(self, _: Job) -> None:
         self.refresh()
 
     def _show_opacity(self, percent: int) -> None:
@@ -173,26 +175,27 @@ class TrainPage(QWidget):
     # -- what the user does ----------------------------------------------------------------------------------------
 
     def _toggle(self) -> None:
-        if self._session.training_job is not None:
+        if self._running("training") is not None:
             self._session.stop_training()
         else:
             self.train()
 
     def train(self, *, continue_last: bool = False) -> None:
         """Start training on all annotated places."""
-        last = self._session.last_run
-        self._session.start_training(
-            self.settings.value(), continue_from=last.id if continue_last and last is not None else None
-        )
+        run = (self.runs.current() or self._session.newest_model) if continue_last else None
+        self._session.start_training(self.settings.value(), continue_from=run)
 
     def predict(self) -> None:
         """Predict the slide, or what is in view."""
-        self._session.predict_slide(region=self._bounds())
+        self._session.predict_slide(self.runs.current(), region=self._bounds())
 
     def make_editable(self) -> None:
         """Turn the last prediction, or what is in view of it, into annotations."""
-        chosen = self.editable_class.currentData()
+        chosen, prediction = self.editable_class.currentData(), self._session.newest_prediction
+        if prediction is None:
+            return
         self._session.make_editable(
+            prediction,
             bounds=self._bounds(),
             classes=None if chosen is None else [chosen],
             as_=_AS[self.editable_as.currentText()],

@@ -14,7 +14,7 @@ from histotrain import Recipe
 from napari_histoanno import scripted
 from napari_histoanno.annotation import Granularity
 from napari_histoanno.annotation.tools import Tool
-from napari_histoanno.datasets import ExportSpec
+from napari_histoanno.datasets.export import ExportKind, ExportSpec
 from napari_histoanno.jobs.events import JobState
 from napari_histoanno.report import Picture, Section, Table, class_table, curves
 from napari_histoanno.widgets.demo.hand import Hand, work_for, work_until
@@ -179,8 +179,8 @@ class _Loop:
     def train(self, recipe: Recipe) -> Status:
         self.dock.show_step(3)
         clicked = self.story.seconds
-        self.session.start_training(recipe)
-        job = self._running(self.session.training_job, "Training did not start.")
+        started = self.session.start_training(recipe)
+        job = self._running(started, "Training did not start.")
         previewed: list[int] = []
         job.preview.connect(lambda result: previewed.append(result.step))
         self._wait(lambda: bool(previewed) or job.done.is_set(), 2 * _MINUTES, "no preview came")
@@ -194,8 +194,7 @@ class _Loop:
 
     def predict(self) -> None:
         self.view.fly_to((0, 0, *(float(v) for v in self.view.slide.dimensions)))
-        self.session.predict_slide()
-        self._finished(self._running(self.session.prediction_job, "The prediction did not start."))
+        self._finished(self._running(self.session.predict_slide(), "The prediction did not start."))
         self.story.shoot("predict", "Predict", "The whole slide, tissue only, with blended overlaps.")
 
     def correct(self) -> None:
@@ -203,7 +202,9 @@ class _Loop:
         self.view.fly_to(self._centre_box())
         work_for(0.5)
         before = self.session.project.annotations.count(self.session.slide_id)
-        self.session.make_editable(bounds=self._centre_box(), as_="polygon", simplify=1.0)
+        self.session.make_editable(
+            self.session.newest_prediction, bounds=self._centre_box(), as_="polygon", simplify=1.0
+        )
         made = self.session.project.annotations.count(self.session.slide_id) - before
         hand, (x0, y0, x1, y1) = Hand(self.view), self._centre_box()
         self.session.set_tool(Tool.BRUSH)
@@ -221,9 +222,10 @@ class _Loop:
         return (width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half)
 
     def retrain(self) -> Status:
-        recipe = Recipe.named(self.session.last_run.recipe["name"]).with_changes(steps=RETRAIN_STEPS)
-        self.session.start_training(recipe, continue_from=self.session.last_run.id)
-        status = self._finished(self._running(self.session.training_job, "Retraining did not start."))
+        last = self.session.runs()[-1]
+        recipe = Recipe.model_validate(last.recipe).with_changes(steps=RETRAIN_STEPS)
+        job = self.session.start_training(recipe, continue_from=last.id)
+        status = self._finished(self._running(job, "Retraining did not start."))
         self.story.shoot("retrain", "Retrain", "Training went on from the last weights; both models are kept.")
         return status
 
@@ -232,7 +234,9 @@ class _Loop:
         rows: list[list[str | float]] = []
         for kind in _EXPORTS:
             out = self.folder / "dataset" / kind
-            job = self.session.export(ExportSpec(kind=kind, split="patch"), out)
+            job = self.session.export(
+                ExportSpec(kind=kind, split="block" if ExportKind(kind).of_patches else "none"), out
+            )
             self._finished(self._running(job, f"The {kind} export did not start."))
             rows.append([kind, sum(1 for path in out.rglob("*") if path.is_file()), str(out.relative_to(self.folder))])
         section = self.story.shoot("export", "Export", "The dataset in three formats, each with a manifest of hashes.")
