@@ -150,11 +150,11 @@ def _collagen(plan: Plan, bundles: Field, cleft: float, rng: np.random.Generator
     coarse = (-(-shape[0] // 8), -(-shape[1] // 8))
     loose = resize(noise(coarse, 620 / 8, rng, 3), shape)
     threads = 0.35 + 0.65 * ramp(resize(noise(coarse, 330 / 8, rng, 3), shape), -0.6, 1.0)
-    eosin = 0.62 + threads * (0.075 * strands + 0.075 * fibres)
+    eosin = 0.62 + threads * (0.1 * strands + 0.11 * fibres)
     eosin += 0.09 * bundles - 0.09 * loose + 0.04 * noise(shape, 2.6, rng)
     eosin -= 0.1 * ramp(strands, -1.4, -2.4)
     open_share = np.float32(cleft) * ramp(loose, -1.2, 1.6) + 0.1
-    eosin *= 1 - ramp(gaps - 1.8 + 1.1 * open_share, 0, 0.5) * 0.85
+    eosin *= 1 - ramp(gaps - 1.7 + 1.2 * open_share, 0, 0.5) * 0.85
     haematoxylin = 0.07 + 0.03 * ramp(loose, -0.5, 1.5) + 0.012 * fibres
     return Dyes(np.maximum(haematoxylin, 0), np.maximum(eosin, 0.02), np.zeros(shape, np.float32))
 
@@ -165,7 +165,7 @@ def _thickness(shape: Shape, rng: np.random.Generator) -> Field:
 
 
 def _granularity(shape: Shape, rng: np.random.Generator) -> Field:
-    return np.maximum(1 + 0.1 * noise(shape, 1.5, rng) + 0.09 * noise(shape, 3.2, rng), 0.3)
+    return np.maximum(1 + 0.08 * noise(shape, 1.5, rng) + 0.07 * noise(shape, 3.2, rng), 0.3)
 
 
 def _woven(plan: Plan, source: Field, doublings: int) -> Field:
@@ -208,7 +208,7 @@ def _vessels(dyes: Dyes, regions: Regions, grain: Field, rng: np.random.Generato
 def _benign(dyes: Dyes, regions: Regions, cells: Cells, grain: Field, rng: np.random.Generator) -> None:
     inside = ramp(regions.benign, -1.2, 1.2)
     apical = ramp(regions.benign, 10, 22)
-    eosin = 0.46 - 0.1 * apical + 0.05 * grain + 0.04 * cells.shade
+    eosin = 0.4 - 0.1 * apical + 0.05 * grain + 0.04 * cells.shade
     eosin += 0.12 * cells.border * apical
     haematoxylin = 0.16 - 0.07 * apical + 0.02 * grain
     dyes.blend(inside, haematoxylin, eosin)
@@ -222,12 +222,12 @@ def _tumour(dyes: Dyes, regions: Regions, cells: Cells, grain: Field, rng: np.ra
     coarse = (-(-shape[0] // 8), -(-shape[1] // 8))
     mood = resize(noise(coarse, 420 / 8, rng, 2), shape)
     inside = ramp(regions.tumour, -1.0, 1.4)
-    foam = ramp(noise(shape, 9, rng), 0.9, 1.7)
-    eosin = 0.34 + 0.05 * mood + 0.065 * grain + 0.05 * cells.shade
+    foam = ramp(noise(shape, 10, rng, 2), 0.5, 1.6)
+    eosin = 0.29 + 0.05 * mood + 0.065 * grain + 0.05 * cells.shade
     eosin += 0.11 * cells.border
-    eosin *= 1 - 0.45 * foam
+    eosin *= 1 - 0.6 * foam
     haematoxylin = 0.21 + 0.04 * mood + 0.03 * grain + 0.03 * cells.shade
-    dyes.blend(inside, np.maximum(haematoxylin * (1 - 0.4 * foam), 0.02), np.maximum(eosin, 0.05))
+    dyes.blend(inside, np.maximum(haematoxylin * (1 - 0.55 * foam), 0.02), np.maximum(eosin, 0.05))
     # Tumour nests shrink away from their stroma here and there.
     shrunk = ramp(noise(shape, 130, rng, 2), 0.7, 1.5)
     outside = -regions.tumour

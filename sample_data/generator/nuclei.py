@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from sample_data.generator.fields import Field, Mask, blur, gradient, noise, sample
+from sample_data.generator.fields import Field, Mask, blur, gradient, noise, ramp, sample
 from sample_data.generator.packing import Points, scatter, thin
 from sample_data.generator.tissue import CELL, Glands, Plan
 
@@ -36,9 +36,9 @@ class Look:
 
 
 LOOKS = {
-    NEOPLASTIC: Look((12.2, 0.19), (0.74, 0.11), (0.86, 0.20), (0.27, 0.08), (0.36, 0.12), 1.2, 0.055, 2.0, (1.3, 0.5)),
-    BENIGN: Look((9.6, 0.11), (0.58, 0.09), (1.1, 0.18), (0.16, 0.05), (0.22, 0.08), 0.25, 0.025, 2.1, (1.2, 0.3)),
-    LYMPHOCYTE: Look((6.6, 0.11), (0.88, 0.08), (1.5, 0.26), (0.2, 0.07), (0.12, 0.1), 0.0, 0.035, 2.0, (1.2, 0.3)),
+    NEOPLASTIC: Look((10.9, 0.19), (0.74, 0.11), (0.78, 0.20), (0.22, 0.08), (0.52, 0.14), 1.2, 0.055, 2.0, (1.1, 0.4)),
+    BENIGN: Look((9.6, 0.11), (0.58, 0.09), (1.02, 0.18), (0.16, 0.05), (0.3, 0.1), 0.25, 0.025, 2.1, (1.2, 0.3)),
+    LYMPHOCYTE: Look((6.6, 0.11), (0.88, 0.08), (1.3, 0.26), (0.2, 0.07), (0.28, 0.12), 0.0, 0.035, 2.0, (1.2, 0.3)),
     STROMAL: Look((12.0, 0.32), (0.27, 0.09), (1.2, 0.3), (0.14, 0.06), (0.1, 0.06), 0.0, 0.07, 1.75, (1.3, 0.5)),
 }
 
@@ -122,14 +122,15 @@ def _groups(plan: Plan, crowd: Field, rng: np.random.Generator) -> list[tuple[Nu
     stroma = (plan.tissue > 8) & (glands < -7) & (plan.fat < -5) & (plan.vessel < -9)
     aggregate = stroma & (plan.lymphoid > 0)
     lymphocytes = _lymphocytes(aggregate, np.clip(plan.lymphoid / 40 + 0.15, 0, 1), 26.0, rng)
-    near = np.clip(np.exp(plan.lymphoid / 170), 0, 1) * 0.85 + 0.05 * np.exp(crowd)
+    clusters = ramp(noise(plan.shape, 130 / CELL, rng, 3), -0.2, 1.4)
+    near = (np.clip(np.exp(plan.lymphoid / 150), 0, 1) * 1.5 + 0.06 * np.exp(crowd)) * clusters
     strays = _lymphocytes(stroma & (plan.lymphoid < 0), near, 600.0, rng)
     inside = _lymphocytes(
         (plan.tumour.depth > 6) & (plan.tumour.lumen < -6), np.ones(plan.shape, np.float32), 12000.0, rng
     )
     angle = np.where(plan.weave > 0.5, *(_tangent(stream) for stream in plan.streams)).astype(np.float32)
     cellular = stroma & (plan.lymphoid < 30) & (noise(plan.shape, 210 / CELL, rng, 3) > -0.55)
-    fibroblasts = _along(np.asarray(cellular), angle, 700.0, rng)
+    fibroblasts = _along(np.asarray(cellular), angle, 500.0, rng)
     wall = _along((plan.vessel < 3) & (plan.vessel > -7), _tangent(np.maximum(plan.vessel, -60)), 260.0, rng)
     septa = _septa(plan, rng)
 
@@ -173,7 +174,7 @@ def _epithelium(glands: Glands, kind: int, crowd: Field, rng: np.random.Generato
     angle = angle + rng.normal(0, 1, len(points)) * np.clip(0.25 + depth / 60, 0.3, 1.6)
     grade = np.exp(0.09 * sample(crowd, points, CELL))
     nuclei = grow(points, angle, kind, rng, grade)
-    slack = np.exp(rng.normal(0.03, 0.13, len(points)) - 0.07 * sample(crowd, points, CELL))
+    slack = np.exp(rng.normal(0.01, 0.14, len(points)) - 0.07 * sample(crowd, points, CELL))
     centres = np.stack([nuclei.x, nuclei.y], 1)
     return nuclei.take(thin(centres, nuclei.a * slack, nuclei.b * slack, nuclei.angle, rng)) if thinned else nuclei
 

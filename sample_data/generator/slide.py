@@ -74,7 +74,7 @@ def _where_they_belong(nuclei: Nuclei, regions: Regions) -> Nuclei:
 
 def _stain_nuclei(dyes: Dyes, dye: NDArray[np.float32], cover: NDArray[np.float32]) -> None:
     dyes.haematoxylin[...] = dyes.haematoxylin * (1 - 0.8 * cover) + dye
-    dyes.eosin[...] *= 1 - 0.45 * cover
+    dyes.eosin[...] *= 1 - 0.1 * cover
     dyes.red_cells[...] *= 1 - cover
 
 

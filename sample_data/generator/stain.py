@@ -73,27 +73,27 @@ class StainStyle:
 
 HARBOUR = StainStyle(
     name="harbour",
-    haematoxylin=(0.66, 0.70, 0.40),
+    haematoxylin=(0.60, 0.74, 0.38),
     eosin=(0.12, 0.90, 0.46),
     haematoxylin_strength=1.5,
     eosin_strength=1.3,
     glass=(245, 244, 243),
     cleft=0.8,
     sigma=0.5,
-    sharpening=0.85,
+    sharpening=1.1,
     sensor_noise=0.8,
     defocus=0.9,
 )
 MEADOW = StainStyle(
     name="meadow",
-    haematoxylin=(0.60, 0.74, 0.34),
+    haematoxylin=(0.57, 0.75, 0.34),
     eosin=(0.19, 0.94, 0.24),
-    haematoxylin_strength=1.28,
-    eosin_strength=1.05,
+    haematoxylin_strength=1.25,
+    eosin_strength=1.28,
     glass=(232, 227, 238),
     cleft=0.3,
     sigma=0.55,
-    sharpening=0.7,
+    sharpening=1.0,
     sensor_noise=0.9,
     defocus=1.1,
 )
