@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_histoanno.slides.slide import Slide
 
 TIFF_MAGIC = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+ZARR_METADATA = ("zarr.json", ".zgroup")
 READ_AS_TIFF = {None, "aperio", "generic-tiff"}
 
 
@@ -26,7 +27,7 @@ def open_slide(path: str | os.PathLike[str]) -> Slide:
     Parameters
     ----------
     path : path-like
-        A file; or a folder with the files of one DICOM slide, or of an MRXS slide whose ``.mrxs`` lies beside it.
+        A file; or a folder: an OME-Zarr, the files of one DICOM slide, or an MRXS slide with its ``.mrxs`` beside it.
 
     Returns
     -------
@@ -73,7 +74,13 @@ def _open_folder(path: Path) -> Slide:
     beside = path.with_name(path.name + ".mrxs")
     if beside.is_file():
         return _open_file(beside)
+    if any((path / name).is_file() for name in ZARR_METADATA):
+        from napari_histoanno.slides.zarr import ZarrSlide
+
+        return ZarrSlide(path)
     for file in sorted(path.iterdir()):
         if file.is_file() and vendor_formats.detect(file) == "dicom":
             return OpenSlideSlide(path, file)
-    raise SlideError(path, "it is a folder without a slide in it", "choose the slide file itself, or a DICOM folder")
+    raise SlideError(
+        path, "it is a folder without a slide in it", "choose the slide file itself, or a DICOM or OME-Zarr folder"
+    )

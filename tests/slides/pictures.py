@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
+import zarr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,22 @@ def write_ome(path: Path, levels: list[np.ndarray], *, mpp: float = 0.25) -> Pat
         tiff.write(levels[0], subifds=len(levels) - 1, metadata=metadata, **options)
         for level in levels[1:]:
             tiff.write(level, subfiletype=1, **options)
+    return path
+
+
+def write_zarr(path: Path, levels: list[np.ndarray], *, version: str = "0.5", axes: str = "tczyx") -> Path:
+    """OME-Zarr with a channel axis, as its converters write it."""
+    group = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
+    datasets = []
+    for i, level in enumerate(levels):
+        image = np.moveaxis(level, -1, 0)[None, :, None] if axes == "tczyx" else level
+        chunks = (1, 1, 1, 128, 128) if axes == "tczyx" else (128, 128, 3)
+        group.create_array(str(i), data=image, chunks=chunks)
+        scale = [0.25 * 2**i if axis in "yx" else 1.0 for axis in axes]
+        datasets.append({"path": str(i), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
+    named = [{"name": axis, **({"type": "space", "unit": "micrometer"} if axis in "zyx" else {})} for axis in axes]
+    multiscales = {"multiscales": [{"axes": named, "datasets": datasets}]}
+    group.attrs.update({"ome": {"version": version, **multiscales}} if version == "0.5" else multiscales)
     return path
 
 

@@ -13,7 +13,7 @@ from napari_histoanno.slides.openslide import OpenSlideSlide
 from napari_histoanno.slides.raster import RasterSlide
 from napari_histoanno.slides.tiff import TiffSlide
 from tests.slides.conformance import Case, SlideConformance
-from tests.slides.pictures import halved, picture, smooth_picture, write_ome, write_pyramid
+from tests.slides.pictures import halved, picture, smooth_picture, write_ome, write_pyramid, write_zarr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +109,15 @@ class TestPng(SlideConformance):
     def test_reader(self, slide: Slide) -> None:
         assert isinstance(slide, RasterSlide)
         assert slide.vendor == "png"
+
+
+class TestOmeZarr(SlideConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def case(cls, tmp_path_factory: Factory) -> Case:
+        levels = [picture(700, 900)]
+        levels.append(halved(levels[0]))
+        return Case(write_zarr(tmp_path_factory.mktemp("zarr") / "slide.zarr", levels), levels, mpp=0.25)
 
 
 @pytest.mark.real_data
