@@ -9,6 +9,7 @@ import torch
 
 from histotrain import Recipe, TrainingError, load_model, save_model
 from histotrain.card import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card
+from histotrain.checkpoint import read_model
 from histotrain.models import build_model
 from histotrain.pixels import MEAN, STD
 
@@ -36,9 +37,8 @@ def test_round_trip(tmp_path: Path) -> None:
     assert loaded.metrics["mean_iou"] == 0.5
     assert np.isnan(loaded.metrics["iou/fat"] or 0)
     assert loaded.lineage == {"project": "p"}
-    assert all(
-        torch.equal(a, b) for a, b in zip(net.state_dict().values(), loaded.net.state_dict().values(), strict=True)
-    )
+    state = read_model(tmp_path / "m")[1]
+    assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == [CARD_FILE, WEIGHTS_FILE]
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from histotrain.card import CARD_FILE, WEIGHTS_FILE, ModelCard
 from histotrain.devices import Device, choose_device
 from histotrain.errors import TrainingError
+from histotrain.fusion import for_prediction
 from histotrain.inference import predict_image, probabilities_of
 from histotrain.models import build_model
 
@@ -37,7 +38,7 @@ STATE_FILE = "training.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model ready to predict; see `load_model`."""
+    """A model ready to predict, its layers folded for speed; see `load_model`."""
 
     net: nn.Module
     device: Device
@@ -127,7 +128,8 @@ def load_model(folder: str | Path, device: str = "auto") -> LoadedModel:
     except RuntimeError as error:
         raise TrainingError(f"cannot use the model {folder}", "its weights are for another network", _BROKEN) from error
     net = net.to(chosen.torch_device).eval()
-    return LoadedModel(net.to(memory_format=torch.channels_last), chosen, card)  # type: ignore[call-overload]
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return LoadedModel(for_prediction(net, chosen), chosen, card)
 
 
 _BROKEN = "Choose another model, or train it again."

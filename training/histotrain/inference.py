@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from histotrain.fusion import takes_bf16
 from histotrain.pixels import normalised
 from histotrain.tiling import TileGrid
 
@@ -28,8 +29,11 @@ def probabilities_of(
 ) -> Tensor:
     """Class probabilities float32 (N, H, W, C) of images uint8 (N, H, W, 3); the network must be in eval mode."""
     pixels = normalised(images.to(device.torch_device, non_blocking=True), mean, std)
-    with device.autocast():
-        logits: Tensor = net(pixels)
+    if takes_bf16(net):
+        logits: Tensor = net(pixels.to(torch.bfloat16))
+    else:
+        with device.autocast():
+            logits = net(pixels)
     return logits.permute(0, 2, 3, 1).float().softmax(-1)
 
 
