@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COARSEST = 1024
 SYNTHETIC_TILE = 512
 WORKING_PIXELS = 1 << 24
+NEARLY_ONE = 1.2
 
 
 class LazyLevel:
@@ -111,7 +112,7 @@ class LazyLevel:
         if abs(scale - round(scale)) < 1e-6 and abs(dx - 1) < 1e-6 and abs(dy - 1) < 1e-6:
             exact = source[1 : 1 + height * round(scale), 1 : 1 + width * round(scale)]
             return exact if round(scale) == 1 else _shrink(exact, size)
-        if scale > 1:
+        if scale > NEARLY_ONE:
             # Shift to the corner first (a linear shift by less than a pixel), then average areas: cv2 has no
             # area averaging with an offset, and dropping the fraction would displace labels against pixels.
             span = max(width, math.ceil(width * scale)), max(height, math.ceil(height * scale))

@@ -179,8 +179,9 @@ class Slide(ABC):
     def read_mpp(self, location: tuple[float, float], mpp: float, size: tuple[int, int]) -> Pixels:
         """Pixels of a region resampled to ``mpp``, from the level that suits best.
 
-        Areas are averaged where pixels shrink, and interpolated linearly where they grow. Fractions count: pixel (i, j)
-        of the result covers ``location + (j, i) * mpp / slide.mpp`` onward.
+        Areas are averaged where pixels shrink, and interpolated linearly where they grow or hardly change (averaging
+        0.499 to 0.5 µm would only blur). Fractions count: pixel (i, j) of the result covers
+        ``location + (j, i) * mpp / slide.mpp`` onward.
 
         Parameters
         ----------
