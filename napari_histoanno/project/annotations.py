@@ -88,12 +88,7 @@ class AnnotationStore:
             return ()
         with self._journal.transaction(action) as transaction, transaction.savepoint():
             first = _next_version(transaction)
-            try:
-                self._insert(transaction, records, range(first, first + len(records)))
-            except sqlite3.IntegrityError as error:
-                raise ProjectError(
-                    "no annotation was added", "an id is in use already", "Change records with update()"
-                ) from error
+            self._insert(transaction, records, range(first, first + len(records)))
             self._record(transaction, records, [None] * len(records), first)
         return records
 
@@ -141,9 +136,15 @@ class AnnotationStore:
         first = _next_version(transaction)
         numbers = {slide: self._slides.number(slide) for slide in {record.slide for record in records}}
         rows = annotation_rows.encode(records, numbers)
-        transaction.connection.executemany(
-            _INSERT, ((first + i, rank, *row) for i, (rank, row) in enumerate(zip(ranks, rows, strict=True)))
-        )
+        try:
+            transaction.connection.executemany(
+                _INSERT, ((first + i, rank, *row) for i, (rank, row) in enumerate(zip(ranks, rows, strict=True)))
+            )
+        except sqlite3.IntegrityError as error:
+            taken = "UNIQUE" in str(error)
+            reason = "an id is in use already" if taken else "a coordinate is not a number"
+            hint = "Change records that are there with update()" if taken else ""
+            raise ProjectError("the annotations were not stored", reason, hint) from error
         transaction.connection.execute(
             _INDEX.replace("IN (SELECT version FROM temp.picked)", ">= ?"),
             (first,),

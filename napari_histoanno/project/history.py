@@ -54,7 +54,7 @@ class History:
 
     @property
     def limit(self) -> int:
-        """Bytes of mask chunks the history may hold, kept with the project.
+        """Bytes of mask chunks that the actions within reach of undo may have written; kept with the project.
 
         Beyond it the oldest actions lose their inverses at the next action; the last action can always be undone.
         """

@@ -28,9 +28,9 @@ from napari_histoanno.project.lock import FolderLock, LockOwner
 from napari_histoanno.project.predictions import Predictions
 from napari_histoanno.project.raster_store import RasterStore
 from napari_histoanno.project.runs import ModelRuns
+from napari_histoanno.project.scheme_value import SchemeValue
 from napari_histoanno.project.slide_table import SlideRecord, SlideTable
-from napari_histoanno.project.transaction import Journal, Transaction, now
-from napari_histoanno.project.values import record_value, values_of
+from napari_histoanno.project.transaction import Journal, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +83,7 @@ class Project:
 
         self._journal = Journal(database, announce)
         self._slides = SlideTable(self._journal, path, opener)
-        self._scheme = _SchemeValue()
+        self._scheme = SchemeValue()
         self._rasters = RasterStore(self._journal, self._slides)
         self.annotations = AnnotationStore(self._journal, self._slides)
         self.runs = ModelRuns(self._journal, path)
@@ -360,33 +360,3 @@ def _create_database(path: Path, scheme: LabelScheme, annotator: str) -> None:
         if annotator:
             connection.execute("INSERT INTO annotators VALUES (?, ?)", (annotator, now()))
     unfinished.rename(path)
-
-
-class _SchemeValue:
-    """The label scheme, an undoable value."""
-
-    _KIND = "scheme"
-
-    def __init__(self) -> None:
-        self._known: tuple[str, LabelScheme] = ("", LabelScheme())
-
-    def read(self, connection: sqlite3.Connection) -> LabelScheme:
-        text = str(connection.execute("SELECT value FROM meta WHERE key = 'scheme'").fetchone()[0])
-        known = self._known
-        if known[0] != text:
-            known = self._known = (text, LabelScheme.from_json(text))
-        return known[1]
-
-    def write(self, transaction: Transaction, scheme: LabelScheme) -> None:
-        before = self.read(transaction.connection)
-        if scheme != before:
-            record_value(transaction, self._KIND, "", before.to_json(), scheme.to_json())
-            self._store(transaction, scheme.to_json())
-
-    def replay(self, transaction: Transaction, entry: int, *, forward: bool) -> None:
-        for _, text in values_of(transaction, entry, self._KIND, forward=forward):
-            self._store(transaction, text)
-
-    def _store(self, transaction: Transaction, text: str) -> None:
-        transaction.connection.execute("UPDATE meta SET value = ? WHERE key = 'scheme'", (text,))
-        transaction.changes.append(Change("scheme", transaction.action))
