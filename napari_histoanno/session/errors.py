@@ -5,13 +5,10 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from histotrain.errors import TrainingError
 from napari_histoanno.annotation import AnnotationError
-from napari_histoanno.datasets import DatasetError
-from napari_histoanno.jobs import EngineError
-from napari_histoanno.project import ProjectError
+from napari_histoanno.formats import FormatError
+from napari_histoanno.jobs.errors import REFUSALS
 from napari_histoanno.samples import SampleError
-from napari_histoanno.slides import SlideError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,14 +26,10 @@ class SessionError(Exception):
 
 USER_ERRORS = (
     SessionError,
-    ProjectError,
-    SlideError,
     AnnotationError,
-    DatasetError,
-    TrainingError,
-    EngineError,
+    FormatError,
     SampleError,
-    OSError,
+    *REFUSALS,
 )
 """Everything that is told to the user as it is; anything else is a fault of the program."""
 

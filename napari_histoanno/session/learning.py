@@ -206,9 +206,7 @@ class LearningActions(SessionState):
             case Validated():
                 changes = {"metrics": _finite(event.metrics)}
             case Finished():
-                changes = {"status": _RUN_STATUS[event.reason]}
-                if event.metrics:
-                    changes["metrics"] = _finite(event.metrics)
+                self._note(project, partial(_end_run, project, run, event))
         if changes:
             self._note(project, partial(project.runs.update, run, **changes))
 
@@ -307,6 +305,15 @@ class LearningActions(SessionState):
         if chosen is None:
             raise SessionError("There is no trained model yet. Train one first.")
         return project.runs.get(chosen)
+
+
+def _end_run(project: Project, run: str, event: Finished) -> None:
+    """Write how a run ended; one that was refused before its first step leaves no row."""
+    if event.reason == "failed" and not project.runs.get(run).classes:
+        project.runs.delete(run)
+        return
+    metrics = {"metrics": _finite(event.metrics)} if event.metrics else {}
+    project.runs.update(run, status=_RUN_STATUS[event.reason], **metrics)
 
 
 def _recipe(recipe: Recipe | str | None, parent: ModelRun | None) -> Recipe:
