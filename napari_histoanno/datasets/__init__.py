@@ -2,6 +2,7 @@
 
 from napari_histoanno.datasets.errors import DatasetError, ExportCancelled
 from napari_histoanno.datasets.export import ExportKind, ExportSpec, Manifest, export_dataset
+from napari_histoanno.datasets.holdout import HeldOut
 from napari_histoanno.datasets.labels import RenderOptions, SlideLabels, render_labels
 from napari_histoanno.datasets.patches import build_patchset
 from napari_histoanno.datasets.sampling import LabelSampler, build_sampler
@@ -13,6 +14,7 @@ __all__ = [
     "ExportCancelled",
     "ExportKind",
     "ExportSpec",
+    "HeldOut",
     "LabelSampler",
     "Manifest",
     "PatchSpec",

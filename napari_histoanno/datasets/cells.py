@@ -21,8 +21,11 @@ from napari_histoanno.datasets.splits import check_patients
 from napari_histoanno.datasets.tiles import TileCache
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+    from napari_histoanno.datasets.holdout import HeldOut
     from napari_histoanno.datasets.spec import SamplingSpec
     from napari_histoanno.project import Project
     from napari_histoanno.slides import Slide
@@ -65,8 +68,8 @@ class AnnotatedCells:
     ----------
     where : int64 array, shape (N, 3)
         Slide number (index into ``records``), row and column.
-    counts : int64 array, shape (N, 256)
-        Pixels of each class id; column 0 is the unlabelled ones.
+    counts : int64 array, shape (N, C)
+        Pixels of each class id up to the highest that is shown; column 0 is the unlabelled ones.
     """
 
     def __init__(self, project: Project, spec: SamplingSpec, slides: OpenSlides, images: TileCache) -> None:
@@ -79,22 +82,26 @@ class AnnotatedCells:
         found = [count_labels(view, grid) for view, grid in zip(self.labels, self.grids, strict=True)]
         cells = [np.insert(places, 0, number, axis=1) for number, (places, _) in enumerate(found)]
         self.where = np.concatenate([np.zeros((0, 3), np.int64), *cells])
-        self.counts = np.concatenate([np.zeros((0, 256), np.int64), *(counts for _, counts in found)])
+        columns = options.highest(project.scheme) + 1
+        self.counts = np.concatenate([np.zeros((0, columns), np.int64), *(counts for _, counts in found)])
         self._slides = slides
         self._images = images
         self._label_tiles = TileCache(spec.cache_bytes // 4)
 
-    def of_slides(self, chosen: frozenset[str]) -> NDArray[np.bool_]:
-        """Which cells belong to these slides."""
-        numbers = [number for number, record in enumerate(self.records) if record.id in chosen]
-        return np.isin(self.where[:, 0], numbers)
+    def inside(self, held: HeldOut) -> NDArray[np.bool_]:
+        """Which cells lie in what is held out."""
+        return self._cellwise(held.inside)
 
-    def numbered_as(self, slides: tuple[str, ...]) -> NDArray[np.int64]:
-        """Cells as in ``where``, with slides numbered by their place in a list of ids; -1 for those not in it."""
-        numbers = [slides.index(record.id) if record.id in slides else -1 for record in self.records]
-        cells = self.where.copy()
-        cells[:, 0] = np.array([*numbers, -1])[cells[:, 0]]
-        return cells
+    def lost(self, held: HeldOut) -> NDArray[np.bool_]:
+        """Which cells are lost to training because of what is held out."""
+        return self._cellwise(held.lost)
+
+    def _cellwise(self, ask: Callable[[str, NDArray[np.float64], float], NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        found = np.zeros(len(self.where), bool)
+        for number, (record, grid) in enumerate(zip(self.records, self.grids, strict=True)):
+            here = self.where[:, 0] == number
+            found[here] = ask(record.id, self.where[here][:, :0:-1] * grid.side, grid.side)
+        return found
 
     def label_tile(self, slide: int, row: int, column: int) -> NDArray[np.uint8]:
         """Class ids of one cell, uint8, shape (side, side); not to be written to."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 
 from napari_histoanno.datasets.errors import ExportCancelled
 
@@ -104,32 +105,41 @@ def count_labels(
     -------
     places : int64 array, shape (N, 2)
         Row and column of every patch with at least one labelled pixel, sorted.
-    counts : int64 array, shape (N, 256)
-        Pixels of each class id; column 0 is the unlabelled ones.
+    counts : int64 array, shape (N, C)
+        Pixels of each class id up to the highest that is shown; column 0 is the unlabelled ones.
 
     Raises
     ------
     ExportCancelled
         If ``cancelled`` said so.
     """
-    places: list[NDArray[np.int64]] = []
-    counts: list[NDArray[np.int64]] = []
+    width = labels.highest_class + 1
+    places = [np.zeros((0, 2), np.int64)]
+    counts = [np.zeros((0, width), np.int64)]
     for block, origin, size in _blocks(grid, grid.touching(labels.annotated_boxes())):
         if cancelled is not None and cancelled():
             raise ExportCancelled("Stopped while looking for annotated places.")
         classes = labels.render(grid.location(*origin), grid.downsample, size)
         if not classes.any():
             continue
-        for place in block:
-            y, x = (place - origin) * grid.stride
-            places.append(place)
-            counts.append(np.bincount(classes[y : y + grid.patch, x : x + grid.patch].ravel(), minlength=256))
-    if not places:
-        return np.zeros((0, 2), np.int64), np.zeros((0, 256), np.int64)
-    every, tally = np.stack(places), np.stack(counts)
+        places.append(block)
+        counts.append(_count_patches(classes, (block - origin) * grid.stride, grid.patch, width))
+    every, tally = np.concatenate(places), np.concatenate(counts)
     order = np.lexsort((every[:, 1], every[:, 0]))
     order = order[tally[order, 1:].any(axis=1)]
     return every[order], tally[order]
+
+
+@njit(cache=True, nogil=True)
+def _count_patches(classes: NDArray[np.uint8], corners: NDArray[np.int64], patch: int, width: int) -> NDArray[np.int64]:
+    """Pixels of each value below ``width`` in square patches at (top, left) corners, shape (N, width)."""
+    counts = np.zeros((len(corners), width), np.int64)
+    for number in range(len(corners)):
+        top, left = corners[number]
+        for y in range(top, top + patch):
+            for x in range(left, left + patch):
+                counts[number, classes[y, x]] += 1
+    return counts
 
 
 def _blocks(

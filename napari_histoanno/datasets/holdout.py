@@ -7,10 +7,10 @@ its pixels in training: with few annotations there is less validation or none, n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -20,36 +20,71 @@ if TYPE_CHECKING:
 KEPT_IN_TRAINING = 0.5
 _BLOCK_SIDES = (8, 4, 2, 1)
 
-
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """Blocks of ``side`` x ``side`` cells of one patch each, as rows of (slide, block row, block column)."""
-
-    side: int
-    where: NDArray[np.int64]
-
-    def inside(self, cells: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which cells (slide, row, column) lie in a block."""
-        blocks = np.concatenate([cells[:, :1], cells[:, 1:] // self.side], axis=1)
-        inside: NDArray[np.bool_] = (blocks[:, None] == self.where[None]).all(axis=-1).any(axis=1)
-        return inside
-
-    def near(self, slide: int, top: float, left: float) -> bool:
-        """Whether a patch at (top, left), in cells, reaches into a block or the gap of one cell around it."""
-        mine = self.where[self.where[:, 0] == slide, 1:] * self.side
-        position = np.array([top, left])
-        return bool(((position + 1 > mine - 1) & (position < mine + self.side + 1)).all(1).any())
-
-    def lost(self, cells: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which cells lie in a block or its gap."""
-        lost = np.zeros(len(cells), bool)
-        for block in self.where:
-            lost |= _near_block(cells, Blocks(self.side, block[None]))
-        return lost
+_Box = tuple[float, float, float, float]
 
 
-def hold_out_blocks(cells: NDArray[np.int64], counts: NDArray[np.int64], *, share: float, seed: int) -> Blocks | None:
-    """Blocks to validate on.
+class HeldOut(BaseModel):
+    """Slides and boxes that training never sees.
+
+    Boxes are in level-0 pixels, so that a later training at another resolution or patch size can leave out the same
+    places: a model that goes on learning must not be judged on what it has learnt from before.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slides: tuple[str, ...] = ()
+    boxes: dict[str, tuple[_Box, ...]] = Field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether anything is held out."""
+        return bool(self.slides or self.boxes)
+
+    def inside(self, slide: str, corners: NDArray[np.float64], side: float) -> NDArray[np.bool_]:
+        """Which patches lie wholly in what is held out.
+
+        Parameters
+        ----------
+        slide : str
+            Id of their slide.
+        corners : float64 array, shape (N, 2)
+            Their level-0 (x, y) top-left corners.
+        side : float
+            Their side in level-0 pixels.
+
+        Returns
+        -------
+        bool array, shape (N,)
+        """
+        if slide in self.slides:
+            return np.ones(len(corners), bool)
+        boxes, near = self._boxes(slide), 1e-6 * side
+        low = corners[:, None] >= boxes[None, :, :2] - near
+        high = corners[:, None] + side <= boxes[None, :, 2:] + near
+        return _any_box(low & high)
+
+    def lost(self, slide: str, corners: NDArray[np.float64], side: float) -> NDArray[np.bool_]:
+        """Which patches are lost to training: those in what is held out or within a patch of it; as in `inside`."""
+        if slide in self.slides:
+            return np.ones(len(corners), bool)
+        boxes, near = self._boxes(slide), 1e-6 * side
+        low = corners[:, None] + side > boxes[None, :, :2] - side + near
+        high = corners[:, None] < boxes[None, :, 2:] + side - near
+        return _any_box(low & high)
+
+    def _boxes(self, slide: str) -> NDArray[np.float64]:
+        return np.array(self.boxes.get(slide, ()), np.float64).reshape(-1, 4)
+
+
+def _any_box(agrees: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where both axes agree for at least one box; (N, boxes, 2) to (N,)."""
+    both: NDArray[np.bool_] = np.all(agrees, axis=2)
+    return np.asarray(np.any(both, axis=1), bool)
+
+
+def hold_out_blocks(
+    cells: NDArray[np.int64], counts: NDArray[np.int64], *, share: float, seed: int
+) -> NDArray[np.int64]:
+    """Blocks to validate on, with what is lost in the gap around them.
 
     Parameters
     ----------
@@ -64,10 +99,11 @@ def hold_out_blocks(cells: NDArray[np.int64], counts: NDArray[np.int64], *, shar
 
     Returns
     -------
-    Blocks or None
-        None if there is too little to set anything aside.
+    int64 array, shape (M, 5)
+        Slide, and the first row, first column, last row and last column + 1 of each block, in cells; empty if there is
+        too little to set anything aside.
     """
-    best: tuple[float, Blocks] | None = None
+    best: tuple[float, NDArray[np.int64]] | None = None
     for side in _BLOCK_SIDES:
         found = _greedy(cells, counts, side, share=share, seed=seed)
         if found is None:
@@ -77,12 +113,12 @@ def hold_out_blocks(cells: NDArray[np.int64], counts: NDArray[np.int64], *, shar
             return blocks
         if best is None or got > best[0]:
             best = found
-    return best[1] if best else None
+    return best[1] if best else np.zeros((0, 5), np.int64)
 
 
 def _greedy(
     cells: NDArray[np.int64], counts: NDArray[np.int64], side: int, *, share: float, seed: int
-) -> tuple[float, Blocks] | None:
+) -> tuple[float, NDArray[np.int64]] | None:
     total = counts.sum(0)
     present = total > 0
     candidates, member = np.unique(
@@ -100,8 +136,7 @@ def _greedy(
                 break
             if not content[index, wanted] or held.sum() + content[index].sum() > 2 * share * total.sum():
                 continue
-            block = Blocks(side, candidates[index][None])
-            left = kept & ~_near_block(cells, block)
+            left = kept & ~_near_block(cells, candidates[index], side)
             if (counts[left].sum(0)[present] >= KEPT_IN_TRAINING * total[present]).all():
                 kept = left
                 chosen.append(candidates[index])
@@ -109,14 +144,15 @@ def _greedy(
                 content[index] = 0
     if not chosen:
         return None
-    return float(held.sum() / total.sum()), Blocks(side, np.stack(chosen))
+    corner = np.stack(chosen)
+    extent = np.concatenate([corner[:, 1:] * side, (corner[:, 1:] + 1) * side], axis=1)
+    return float(held.sum() / total.sum()), np.concatenate([corner[:, :1], extent], axis=1)
 
 
-def _near_block(cells: NDArray[np.int64], block: Blocks) -> NDArray[np.bool_]:
-    slide, *corner = block.where[0]
-    first = np.array(corner) * block.side
-    near = ((cells[:, 1:] >= first - 1) & (cells[:, 1:] <= first + block.side)).all(axis=1)
-    return np.asarray(near & (cells[:, 0] == slide), bool)
+def _near_block(cells: NDArray[np.int64], block: NDArray[np.int64], side: int) -> NDArray[np.bool_]:
+    first = block[1:] * side
+    near = ((cells[:, 1:] >= first - 1) & (cells[:, 1:] <= first + side)).all(axis=1)
+    return np.asarray(near & (cells[:, 0] == block[0]), bool)
 
 
 def hold_out_groups(

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import numpy as np
 import shapely
 
-from napari_histoanno.annotation import UNLABELLED, Annotation, Ellipse, Granularity, LabelScheme, Point, rasterize
+from napari_histoanno.annotation import UNLABELLED, Annotation, Ellipse, Granularity, LabelScheme, Point
 from napari_histoanno.datasets.errors import DatasetError
+from napari_histoanno.datasets.frame import Frame
 from napari_histoanno.datasets.records import admissible, is_prediction, speaking
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class RenderOptions:
         for label in scheme:
             table[label.id] = label.id if self.class_map is None else self.class_map.get(label.id, UNLABELLED)
         return table
+
+    def highest(self, scheme: LabelScheme) -> int:
+        """Highest class id that can be shown, 0 if none can."""
+        return int(self.lookup(scheme).max())
 
 
 class RenderArguments(TypedDict, total=False):
@@ -162,7 +167,11 @@ class SlideLabels:
         by_id = {record.id: record for record in stored}
         counted = admissible(stored, include_predicted=self.options.include_predicted)
         theirs = [r for r in counted if everybody or r.annotator in (self.options.annotators or ())]
-        self.records, self._silent = speaking(theirs, self.options.granularities & PAINTED)
+        said = [record for record in theirs if record.class_id or record.granularity is Granularity.EXHAUSTIVE]
+        self.records, self._silent = speaking(said, self.options.granularities & PAINTED)
+        # Something without a class is no class and, in an exhaustive region, no background either.
+        unnamed = (record for record in theirs if not record.class_id)
+        self._silent += [record for record in unnamed if record.granularity in _ORDER]
         self.counted = [record for record in theirs if record.granularity in self.options.granularities]
         self._rasters = {
             name: project.raster(self.record.id, name)
@@ -178,6 +187,11 @@ class SlideLabels:
     def rasters(self) -> Mapping[str, LabelRaster]:
         """Painted masks that this view shows, by annotator; none where ``PIXEL`` is not among the granularities."""
         return self._rasters if Granularity.PIXEL in self.options.granularities else {}
+
+    @property
+    def highest_class(self) -> int:
+        """Highest class id that can be shown, 0 if none can."""
+        return int(self._table.max())
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -281,9 +295,16 @@ class SlideLabels:
     def _paint_step(
         self, canvas: NDArray[np.uint8], frame: Frame, records: Sequence[Annotation], masks: Mapping[str, LabelRaster]
     ) -> None:
+        names = sorted({record.annotator for record in records} | set(masks))
+        if len(names) == 1:  # nobody to disagree with
+            frame.paint(canvas, [(self._disc(record.geometry), self.shown(record.class_id)) for record in records])
+            for name in masks:
+                painted = self._sample(name, frame)
+                np.copyto(canvas, self._table[painted], where=painted != UNLABELLED)
+            return
         said: NDArray[np.bool_] | None = None
         agreed: NDArray[np.uint8] | None = None
-        for name in sorted({record.annotator for record in records} | set(masks)):
+        for name in names:
             raw = np.zeros_like(canvas)
             shapes = [(self._disc(r.geometry), r.class_id) for r in records if r.annotator == name]
             frame.paint(raw, shapes)
@@ -345,40 +366,6 @@ class SlideLabels:
         if (x1 - x0 + 1) * (y1 - y0 + 1) > len(keys):
             return sorted((cy, cx) for cy, cx in keys if y0 <= cy <= y1 and x0 <= cx <= x1)
         return [(cy, cx) for cy in range(y0, y1 + 1) for cx in range(x0, x1 + 1) if (cy, cx) in keys]
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A grid of pixels over a slide: top-left corner in level-0 pixels, level-0 pixels per pixel, width and height."""
-
-    location: tuple[float, float]
-    downsample: float
-    size: tuple[int, int]
-
-    def __post_init__(self) -> None:
-        if not (self.downsample > 0 and min(self.size) > 0):
-            raise DatasetError(
-                f"Cannot make a label map of {self.size[0]} x {self.size[1]} px at a downsample of {self.downsample}: "
-                "all three must be positive."
-            )
-
-    @property
-    def bounds(self) -> Bounds:
-        """(x0, y0, x1, y1) in level-0 pixels."""
-        x, y = self.location
-        return (x, y, x + self.size[0] * self.downsample, y + self.size[1] * self.downsample)
-
-    def centres(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Level-0 columns and rows of the pixels that contain the centres of this grid's pixels."""
-        return tuple(
-            np.floor(start + (np.arange(count) + 0.5) * self.downsample).astype(np.int64)
-            for start, count in zip(self.location, self.size, strict=True)
-        )
-
-    def paint(self, canvas: NDArray[np.uint8], shapes: Sequence[tuple[Geometry, int]]) -> None:
-        """Paint level-0 shapes onto an array of this grid's size, later ones over earlier ones."""
-        if shapes:
-            rasterize(shapes, self.size, origin=self.location, downsample=self.downsample, out=canvas)
 
 
 def slide_mpp(mpp: float | None) -> float:

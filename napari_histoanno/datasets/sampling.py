@@ -21,7 +21,7 @@ import numpy as np
 from histotrain import PatchSet
 from napari_histoanno.datasets.cells import AnnotatedCells, OpenSlides
 from napari_histoanno.datasets.errors import DatasetError
-from napari_histoanno.datasets.holdout import Blocks, hold_out_blocks, hold_out_groups
+from napari_histoanno.datasets.holdout import HeldOut, hold_out_blocks, hold_out_groups
 from napari_histoanno.datasets.patches import annotations_digest
 from napari_histoanno.datasets.spec import SamplingSpec, restricted
 from napari_histoanno.datasets.splits import group_of
@@ -36,21 +36,7 @@ _NO_VALIDATION = (
     "There is nothing to validate on: too little is annotated to set a part aside. Annotate more places, or another "
     "slide."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _HoldOut:
-    """Slides and blocks that training never sees; blocks number the slides as ``block_slides`` lists them."""
-
-    slides: frozenset[str] = frozenset()
-    blocks: Blocks | None = None
-    block_slides: tuple[str, ...] = ()
-
-    def near(self, slide: str, top: float, left: float) -> bool:
-        """Whether a patch at (top, left), in cells, comes too near to a block."""
-        if self.blocks is None or slide not in self.block_slides:
-            return False
-        return self.blocks.near(self.block_slides.index(slide), top, left)
+_SEEN_BEFORE = "The model goes on from one that held nothing out: it may have learnt from some of what it is judged by."
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +69,8 @@ class LabelSampler:
         These classes.
     validation : PatchSet or None
         Fixed patches that training never sees; None where too little is annotated to set any aside.
+    held : HeldOut
+        What is held out; give it to the sampler of a training that goes on from this one.
     notices : tuple of str
         What a person should know, e.g. that there is nothing to validate on.
 
@@ -98,15 +86,15 @@ class LabelSampler:
         self._project = project if isinstance(project, Project) else self._owned
         self._slides = OpenSlides(self._open_project)
         self._images = TileCache(self.spec.cache_bytes)
-        self.notices: tuple[str, ...] = ()
         try:
             index = self._read()
-            self._hold_out = self._choose_hold_out(index)
+            self.held = self._choose(index)
             self._draw = self._prepare(index)
             self.scheme = restricted(self._open_project.scheme, set(self._draw.class_ids))
             self.classes = tuple(label.name for label in self.scheme)
             self.class_ids = tuple(label.id for label in self.scheme)
             self.validation = self._cut_validation(index)
+            self.notices = self._remarks()
         except BaseException:
             self.close()
             raise
@@ -151,7 +139,7 @@ class LabelSampler:
 
     def lineage(self) -> dict[str, Any]:
         """Where patches come from: the spec, and of every slide its fingerprint, annotations digest and role."""
-        index, held = self._draw.index, self._hold_out.slides
+        index, held = self._draw.index, self.held.slides
         slides = {
             record.id: {
                 "name": record.name,
@@ -161,7 +149,8 @@ class LabelSampler:
             }
             for record, labels in zip(index.records, index.labels, strict=True)
         }
-        return {"slides": slides, "spec": self.spec.model_dump(mode="json")}
+        spec = self.spec.model_dump(mode="json", exclude={"held"})
+        return {"slides": slides, "spec": spec, "held": self.held.model_dump(mode="json")}
 
     @property
     def _open_project(self) -> Project:
@@ -171,21 +160,30 @@ class LabelSampler:
     def _read(self) -> AnnotatedCells:
         return AnnotatedCells(self._open_project, self.spec, self._slides, self._images)
 
-    def _choose_hold_out(self, index: AnnotatedCells) -> _HoldOut:
+    def _choose(self, index: AnnotatedCells) -> HeldOut:
         mode, share, seed = self.spec.hold_out, self.spec.validation_share, self.spec.seed
-        marked = frozenset(record.id for record in index.records if record.split == "validation")
+        marked = tuple(record.id for record in index.records if record.split == "validation")
         if marked:
-            return _HoldOut(slides=marked)
+            return HeldOut(slides=marked)
+        if self.spec.held:
+            return self.spec.held
         if mode == "none":
-            return _HoldOut()
+            return HeldOut()
         if mode != "blocks" and (slides := self._spare_slides(index)):
-            return _HoldOut(slides=slides)
-        blocks = None
-        if mode != "slides":
-            blocks = hold_out_blocks(index.where, index.counts[:, 1:], share=share, seed=seed)
-        if blocks is None:
-            self.notices = (_NO_VALIDATION,)
-        return _HoldOut(blocks=blocks, block_slides=tuple(record.id for record in index.records))
+            return HeldOut(slides=tuple(sorted(slides)))
+        if mode == "slides":
+            return HeldOut()
+        boxes: dict[str, tuple[tuple[float, float, float, float], ...]] = {}
+        for slide, *cells in hold_out_blocks(index.where, index.counts[:, 1:], share=share, seed=seed).tolist():
+            top, left, bottom, right = (value * index.grids[slide].side for value in cells)
+            name = index.records[slide].id
+            boxes[name] = (*boxes.get(name, ()), (left, top, right, bottom))
+        return HeldOut(boxes=boxes)
+
+    def _remarks(self) -> tuple[str, ...]:
+        if self.validation is None:
+            return (_NO_VALIDATION,) if self.spec.hold_out != "none" else ()
+        return (_SEEN_BEFORE,) if self.spec.held is not None and not self.spec.held else ()
 
     def _spare_slides(self, index: AnnotatedCells) -> frozenset[str]:
         members: dict[str, set[str]] = {}
@@ -195,24 +193,22 @@ class LabelSampler:
             if pixels.any():
                 group = group_of(record)
                 members.setdefault(group, set()).add(record.id)
-                counts[group] = counts.get(group, np.zeros(255, np.int64)) + pixels
+                counts[group] = counts.get(group, np.zeros_like(pixels)) + pixels
         by_hand = {group_of(record) for record in index.records if record.split == "train"}
         groups = hold_out_groups(counts, share=self.spec.validation_share, seed=self.spec.seed, keep=by_hand)
         return frozenset(slide for group in groups for slide in members[group])
 
     def _prepare(self, index: AnnotatedCells) -> _Draw:
-        usable = ~index.of_slides(self._hold_out.slides)
-        if self._hold_out.blocks is not None:
-            usable &= ~self._hold_out.blocks.lost(index.numbered_as(self._hold_out.block_slides))
+        usable = ~index.lost(self.held)
         counts = index.counts[usable]
-        present = [class_id for class_id in range(1, 256) if counts[:, class_id].any()]
+        present = [class_id for class_id in range(1, counts.shape[1]) if counts[:, class_id].any()]
         if len(present) < 2:
             raise DatasetError(self._too_little(present))
         cumulative = tuple(np.cumsum(counts[:, class_id]) for class_id in present)
         return _Draw(index, index.where[usable], tuple(present), cumulative)
 
     def _too_little(self, present: list[int]) -> str:
-        held = " outside the validation slides" if self._hold_out.slides else ""
+        held = " outside what validates" if self.held else ""
         found = f"only {self._open_project.scheme[present[0]].name!r} is" if present else "nothing is"
         return (
             f"There is too little to learn from: {found} annotated{held}. Annotate at least two classes, for example "
@@ -227,20 +223,20 @@ class LabelSampler:
         pixels = np.flatnonzero(draw.index.label_tile(slide, row, column) == draw.class_ids[which])
         # Erased in the other process since the index was read: the cell itself is as good a place as any.
         attempts = _ATTEMPTS if len(pixels) else 0
-        width, height = draw.index.grids[slide].pixels
+        grid, name = draw.index.grids[slide], draw.index.records[slide].id
+        width, height = grid.pixels
         for _ in range(attempts):
             y, x = divmod(int(pixels[rng.integers(len(pixels))]), side)
             shift = (rng.uniform(-1, 1, 2) * self.spec.jitter - 1) * side / 2
             top = _within(row * side + y + shift[0], height - side)
             left = _within(column * side + x + shift[1], width - side)
-            if not self._hold_out.near(draw.index.records[slide].id, top / side, left / side):
+            corner = np.array([[left, top]]) * grid.downsample
+            if not self.held.lost(name, corner, grid.side)[0]:
                 return slide, top, left
         return slide, row * side, column * side
 
     def _cut_validation(self, index: AnnotatedCells) -> PatchSet | None:
-        usable = index.of_slides(self._hold_out.slides)
-        if self._hold_out.blocks is not None:
-            usable |= self._hold_out.blocks.inside(index.numbered_as(self._hold_out.block_slides))
+        usable = index.inside(self.held)
         counts = index.counts[usable][:, list(self.class_ids)]
         places = index.where[usable][_share_out(counts, self.spec.max_validation, self.spec.seed)]
         if not len(places):

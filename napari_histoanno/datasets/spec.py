@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_valid
 
 from napari_histoanno.annotation import Granularity, LabelScheme
 from napari_histoanno.datasets.errors import DatasetError
+from napari_histoanno.datasets.holdout import HeldOut
 from napari_histoanno.datasets.labels import PAINTED, RenderOptions
 from napari_histoanno.datasets.splits import SplitBy, SplitSpec
 
@@ -96,12 +97,14 @@ class SamplingSpec(LabelSpec):
     """How training patches are drawn, and what is held out for validation.
 
     ``hold_out`` "auto" takes the slides marked as validation, else holds out whole patients, else (with one slide)
-    blocks within slides with a gap of one patch; "none" trains on everything.
+    blocks within slides with a gap of one patch; "none" trains on everything. ``held`` is what an earlier training held
+    out, to be left out again when its model goes on learning.
     """
 
     jitter: float = Field(
         default=0.8, ge=0, lt=1, description="how far a patch may shift off the place it was drawn for"
     )
+    held: HeldOut | None = None
     hold_out: Literal["auto", "slides", "blocks", "none"] = "auto"
     validation_share: float = Field(default=0.2, gt=0, lt=1)
     max_validation: int = Field(default=64, ge=1, description="patches")

@@ -241,3 +241,10 @@ def region(project: Project, slide: str) -> SlideLabels:
 def test_an_empty_region_is_refused(project: Project, slide: str) -> None:
     with pytest.raises(DatasetError, match="positive"):
         render_labels(project, slide, (0, 0), (0, 4))
+
+
+def test_an_object_without_a_class_is_not_background(project: Project, slide: str) -> None:
+    say(project, slide, G.EXHAUSTIVE, Box(0, 0, 100, 100), 0)
+    say(project, slide, G.BOX, Box(10, 10, 20, 20), 0)
+    assert at(project, slide, 15, 15) == 0
+    assert at(project, slide, 50, 50) == BACKGROUND

@@ -10,7 +10,7 @@ import pytest
 
 from histotrain import PatchSource
 from napari_histoanno.annotation import Box, Ellipse, Granularity, Point
-from napari_histoanno.datasets import DatasetError, LabelSampler, SamplingSpec, SlideLabels, build_sampler
+from napari_histoanno.datasets import DatasetError, HeldOut, LabelSampler, SamplingSpec, SlideLabels, build_sampler
 from tests.datasets.conftest import MPP, MakeSlide, annotate_region, say
 
 if TYPE_CHECKING:
@@ -99,6 +99,31 @@ def test_validation_on_one_slide_keeps_a_gap_of_a_patch(project: Project, make_s
     drawn = np.array([find_patch(image, whole) for image in images])
     distance = np.abs(drawn[:, None] - held[None]).max(-1)
     assert distance.min() >= 2 * 64  # a patch between them
+
+
+def test_a_training_that_goes_on_leaves_out_the_same_places(project: Project, make_slide: MakeSlide) -> None:
+    slide = project.add_slide(make_slide("large", size=(1280, 1280))).id
+    say(project, slide, G.PIXEL, Box(0, 0, 640, 640), 1)
+    say(project, slide, G.PIXEL, Box(0, 640, 640, 640), 2)
+    first = LabelSampler(project, SPEC)
+    assert first.validation is not None
+    say(project, slide, G.PIXEL, Box(640, 0, 640, 1280), 3)
+    held = HeldOut.model_validate(first.lineage()["held"])
+    second = LabelSampler(project, SPEC.model_copy(update={"held": held, "seed": 9, "max_validation": 999}))
+    assert second.held == first.held
+    assert second.validation is not None
+    again = {image.tobytes() for image in second.validation.images}
+    assert all(image.tobytes() in again for image in first.validation.images)
+    finer = LabelSampler(project, SamplingSpec(mpp=MPP, patch_size=32, held=held, max_validation=9999))
+    assert finer.validation is not None
+    assert len(finer.validation) == 4 * len(second.validation)
+
+
+def test_going_on_from_a_model_that_held_nothing_out_is_said(project: Project, slide: str) -> None:
+    annotate_region(project, slide)
+    sampler = LabelSampler(project, SPEC.model_copy(update={"held": HeldOut()}))
+    assert sampler.validation is not None
+    assert "held nothing out" in sampler.notices[0]
 
 
 def test_a_slide_marked_as_validation_is_only_that(project: Project, make_slide: MakeSlide) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_histoanno.datasets import DatasetError, SplitBy, SplitSpec, split_slides
+from napari_histoanno.datasets import DatasetError, HeldOut, SplitBy, SplitSpec, split_slides
 from napari_histoanno.datasets.holdout import hold_out_blocks, hold_out_groups
 from napari_histoanno.datasets.splits import apportion, deal
 
@@ -97,14 +97,18 @@ def cells_of(rows: int, columns: int) -> np.ndarray:
     return np.array([(0, row, column) for row in range(rows) for column in range(columns)])
 
 
+def held_in_cells(blocks: np.ndarray) -> HeldOut:
+    """Blocks as boxes of a slide "s" whose cells are one level-0 pixel."""
+    return HeldOut(boxes={"s": tuple((x0, y0, x1, y1) for _, y0, x0, y1, x1 in blocks.tolist())})
+
+
 @given(st.integers(0, 10))
 def test_blocks_leave_most_of_every_class_to_training(seed: int) -> None:
     cells = cells_of(24, 24)
     counts = np.stack([np.full(len(cells), 50), (cells[:, 2] >= 20) * 30], axis=1)
-    blocks = hold_out_blocks(cells, counts, share=0.2, seed=seed)
-    assert blocks is not None
-    inside, lost = blocks.inside(cells), blocks.lost(cells)
-    assert inside.any()
+    held = held_in_cells(hold_out_blocks(cells, counts, share=0.2, seed=seed))
+    corners = cells[:, :0:-1].astype(float)
+    inside, lost = held.inside("s", corners, 1.0), held.lost("s", corners, 1.0)
     assert (lost | ~inside).all()  # what is held out is lost to training
     assert (counts[~lost].sum(0) >= counts.sum(0) / 2).all()
     assert (counts[inside].sum(0) > 0).all()
@@ -112,15 +116,25 @@ def test_blocks_leave_most_of_every_class_to_training(seed: int) -> None:
 
 def test_the_gap_around_a_block_is_one_patch() -> None:
     cells = cells_of(24, 24)
-    blocks = hold_out_blocks(cells, np.full((len(cells), 1), 5), share=0.1, seed=0)
-    assert blocks is not None
-    held, free = cells[blocks.inside(cells)], cells[~blocks.lost(cells)]
-    distance = np.abs(held[:, None, 1:] - free[None, :, 1:]).max(-1)
-    assert distance.min() == 2
+    held = held_in_cells(hold_out_blocks(cells, np.full((len(cells), 1), 5), share=0.1, seed=0))
+    corners = cells[:, :0:-1].astype(float)
+    inside, free = corners[held.inside("s", corners, 1.0)], corners[~held.lost("s", corners, 1.0)]
+    assert np.abs(inside[:, None] - free[None]).max(-1).min() == 2
+
+
+def test_what_is_held_out_says_so_at_any_patch_size() -> None:
+    held = HeldOut(slides=("t",), boxes={"s": ((100, 100, 300, 200),)})
+    corners = np.array([[100, 100], [200, 150], [0, 100], [20, 100], [351, 100]], float)
+    assert held.inside("s", corners, 100).tolist() == [True, False, False, False, False]
+    assert held.inside("s", corners, 50).tolist() == [True, True, False, False, False]
+    assert held.lost("s", corners, 50).tolist() == [True, True, False, True, False]
+    assert held.lost("t", corners, 50).all()
+    assert not held.lost("u", corners, 50).any()
+    assert HeldOut.model_validate_json(held.model_dump_json()) == held
 
 
 def test_too_little_to_spare_holds_nothing_out() -> None:
-    assert hold_out_blocks(cells_of(1, 2), np.array([[5, 0], [0, 5]]), share=0.2, seed=0) is None
+    assert not len(hold_out_blocks(cells_of(1, 2), np.array([[5, 0], [0, 5]]), share=0.2, seed=0))
 
 
 def test_the_only_slide_of_a_class_is_trained_on() -> None:

@@ -175,5 +175,5 @@ def _describe(view: SlideLabels, split: str) -> Mapping[str, Any]:
 
 
 def _by_name(scheme: LabelScheme, pixels: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, int]:
-    named = {label.name: int(pixels[label.id]) for label in scheme if pixels[label.id]}
+    named = {c.name: int(pixels[c.id]) for c in scheme if c.id < len(pixels) and pixels[c.id]}
     return {**named, "unlabelled": int(pixels[0])}
