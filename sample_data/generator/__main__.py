@@ -10,7 +10,7 @@ from sample_data.generator.slide import make_slide
 from sample_data.generator.stain import STYLES
 from sample_data.generator.write import write_mosaic, write_slide, write_truth
 
-LARGEST = 100_000_000
+LARGEST = 70_000_000
 UNIT = 4096
 
 
@@ -27,7 +27,7 @@ def _arguments() -> argparse.Namespace:
         nargs=2,
         metavar=("WIDTH", "HEIGHT"),
         default=(4096, 3072),
-        help="pixels; above 100 megapixels a mosaic of one mirrored slide without truth, for benchmarks",
+        help="pixels; above 70 megapixels a mosaic of one mirrored slide without truth, for benchmarks",
     )
     return parser.parse_args()
 

@@ -31,7 +31,7 @@ def make_slide(seed: int, size: tuple[int, int] = (4096, 3072), style: str | Sta
     seed : int
         Equal seeds, sizes and styles give equal slides.
     size : (int, int)
-        Width and height in pixels, at least 256. Needs about 100 bytes of memory per pixel.
+        Width and height in pixels, at least 256. Needs about 170 bytes of memory per pixel.
     style : str or StainStyle
         Laboratory: a name of ``STYLES`` or one of your own.
 
