@@ -65,6 +65,16 @@ def test_it_learns_and_a_preview_shows_it(quick: Recipe, patches: Make) -> None:
     assert (np.array([7, 2])[probabilities.argmax(-1)] == truth[0]).mean() > 0.9
 
 
+def test_a_preview_after_a_few_steps_already_shows_what_was_learnt(quick: Recipe, patches: Make) -> None:
+    """With batch norm's running means it is blank until long after the loss has fallen."""
+    trainer = Trainer(quick.with_changes(steps=12, validate_every=100), patches(16), device="cpu")
+    list(trainer.run())
+    whole = patches(1, seed=9, size=128, labelled=1.0)
+    assert whole.labels is not None
+    predicted = np.array([7, 2])[trainer.predict_array(whole.images[0]).argmax(-1)]
+    assert (predicted == whole.labels[0]).mean() > 0.9
+
+
 def test_previews_do_not_disturb_the_training(quick: Recipe, patches: Make) -> None:
     disturbed = Trainer(quick, patches(8), device="cpu")
     seen = []

@@ -52,7 +52,6 @@ class Feed:
     def __init__(self, source: PatchSource, lookup: NDArray[np.uint8], *, size: int, seed: int, step: int) -> None:
         self._source = source
         self._lookup = lookup
-        self._identity = bool((lookup[: lookup.max() + 1] == np.arange(lookup.max() + 1)).all())
         self._size, self._seed, self._step = size, seed, step
         self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=DEPTH)
         self._closing = threading.Event()
@@ -83,15 +82,16 @@ class Feed:
         step = self._step
         try:
             while not self._closing.is_set():
-                self._ready.put(self._make(step))
+                self._ready.put(make_batch(self._source, self._lookup, size=self._size, seed=self._seed, step=step))
                 step += 1
         except BaseException as error:  # noqa: BLE001 (raised again in the thread that waits for the batch)
             self._ready.put(error)
 
-    def _make(self, step: int) -> Batch:
-        images, labels = self._source.batch(self._size, np.random.default_rng([self._seed, step]))
-        known = labels if self._identity and labels.max(initial=0) <= self._lookup.max() else self._lookup[labels]
-        tensors = [torch.from_numpy(np.ascontiguousarray(a)) for a in (images, known)]
-        if torch.cuda.is_available():
-            tensors = [t.pin_memory() for t in tensors]
-        return Batch(tensors[0], tensors[1], rng=np.random.default_rng([self._seed, step, 1]))
+
+def make_batch(source: PatchSource, lookup: NDArray[np.uint8], *, size: int, seed: int, step: int) -> Batch:
+    """The batch of one step: always the same for the same source, seed and step. Parameters as for `Feed`."""
+    images, labels = source.batch(size, np.random.default_rng([seed, step]))
+    tensors = [torch.from_numpy(np.ascontiguousarray(a)) for a in (images, lookup[labels])]
+    if torch.cuda.is_available():
+        tensors = [t.pin_memory() for t in tensors]
+    return Batch(tensors[0], tensors[1], rng=np.random.default_rng([seed, step, 1]))

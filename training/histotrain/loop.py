@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -26,7 +27,7 @@ from histotrain.data import PatchSet, label_lookup
 from histotrain.devices import choose_device
 from histotrain.errors import TrainingError
 from histotrain.events import Event, Finished, Notice, Progressed, Saved, Started, Validated
-from histotrain.feed import Batch, Feed
+from histotrain.feed import Batch, Feed, make_batch
 from histotrain.inference import predict_image, probabilities_of
 from histotrain.losses import segmentation_loss
 from histotrain.metrics import summary
@@ -34,6 +35,7 @@ from histotrain.models import build_model
 from histotrain.optim import Optimizer
 from histotrain.pixels import MEAN, STD
 from histotrain.schedule import Schedule
+from histotrain.statistics import BATCHES, PREVIEW_BATCHES, settle_statistics
 from histotrain.validation import Validator
 from histotrain.warmstart import restore_training, start_from
 
@@ -130,6 +132,7 @@ class Trainer:
         self._best: dict[str, Tensor] | None = None
         self._best_step = 0
         self._best_metrics: dict[str, float] = {}
+        self._recent: deque[Tensor] = deque(maxlen=BATCHES)
         self._unimproved = 0
         self._validated_at = -1
         self._state_written = time.monotonic()
@@ -209,12 +212,10 @@ class Trainer:
 
     def _train_step(self, batch: Batch) -> tuple[float, float]:
         """One step of the optimiser: the loss before it, and its learning rate."""
-        device = self._device.torch_device
-        images, labels = (t.to(device, non_blocking=True) for t in (batch.images, batch.labels))
-        pixels, labels = augmented(images, labels, self.recipe.augment, batch.rng)
+        pixels, labels = self._varied(batch)
+        self._recent.append(pixels)
         rate = self._schedule.rate(self.step)
         with self._lock:
-            _follow_statistics(self._net, self.step)
             with self._device.autocast():
                 logits = self._net(pixels)
             loss = segmentation_loss(logits, labels, loss=self.recipe.loss, balancing=self.recipe.balancing)
@@ -226,6 +227,11 @@ class Trainer:
             self._optimizer.zero_grad()
         return value, rate
 
+    def _varied(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        device = self._device.torch_device
+        images, labels = (t.to(device, non_blocking=True) for t in (batch.images, batch.labels))
+        return augmented(images, labels, self.recipe.augment, batch.rng)
+
     def _forget_gradients(self) -> None:
         self._optimizer.zero_grad()
         if self._device.torch_device.type == "cuda":
@@ -235,6 +241,8 @@ class Trainer:
         """Measure, and keep the weights if they are the best so far."""
         self._validated_at = self.step
         metrics: dict[str, float] = {}
+        with self._lock:
+            settle_statistics(self._net, self._recent, self._device)
         if self._validator is not None:
             with self._lock:
                 loss, matrix = self._validator.measure(self._net, self._device, classes=len(self.classes))
@@ -310,6 +318,9 @@ class Trainer:
         self._best, self._best_step, self._best_metrics = best, facts["best_step"], facts["best_metrics"]
         self._unimproved = facts["unimproved"]
         self._schedule.factor, self._schedule.stale = facts["factor"], facts["stale"]
+        for step in range(max(0, self.step - BATCHES), self.step):
+            batch = make_batch(self._source, self._lookup, size=self._batch_size, seed=self.recipe.seed, step=step)
+            self._recent.append(self._varied(batch)[0])
 
     def predict_array(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class probabilities float32 (H, W, C) of an image uint8 (H, W, 3), with the weights of this moment.
@@ -323,23 +334,12 @@ class Trainer:
             return array
 
         with self._lock:
+            settle_statistics(self._net, list(self._recent)[-PREVIEW_BATCHES:], self._device)
             self._net.eval()
             try:
                 return predict_image(predict_batch, image, channels=len(self.classes))
             finally:
                 self._net.train()
-
-
-def _follow_statistics(net: nn.Module, step: int) -> None:
-    """Let the running statistics of batch norm be plain means in the first ten steps.
-
-    With the usual momentum of 0.1 they are still mostly their initial 0 and 1 then, and a preview would show nothing.
-    """
-    if step > 10:
-        return
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = max(0.1, 1.0 / (step + 1))
 
 
 class _Speed:
