@@ -75,15 +75,14 @@ def encode(annotations: Sequence[Annotation], slide_numbers: Mapping[str, int]) 
         )
 
 
-def _json(values: Mapping[str, Any]) -> str:
-    """JSON text; NumPy's numbers become plain ones."""
-    return json.dumps(values, default=_plain)
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"a property of an annotation must be a JSON value, not {type(value).__name__}")
+
+
+_json = json.JSONEncoder(default=_plain).encode
+"""JSON text; NumPy's numbers become plain ones."""
 
 
 def _vertices(geometry: Geometry) -> BaseGeometry | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _BUSY_SECONDS = 10.0
 _IDLE_READERS = 4
 _LOG_BYTES = 64 << 20
+_CACHE_KB = 32 << 10
 
 
 @contextlib.contextmanager
@@ -88,6 +89,8 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = OFF")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
             connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             schema.upgrade(connection, self.path)
             connection.execute("PRAGMA foreign_keys = ON")
