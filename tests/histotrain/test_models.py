@@ -18,8 +18,7 @@ NAMES = [*(f"{decoder}/resnet18" for decoder in DECODERS), "unet/mobilenet_v2", 
 def test_any_size_in_one_map_per_class_out(name: str) -> None:
     net = build_model(name, classes=3).eval()
     with torch.inference_mode():
-        for height, width in ((64, 64), (37, 65)):
-            assert net(torch.zeros(1, 3, height, width)).shape == (1, 3, height, width)
+        assert net(torch.zeros(1, 3, 37, 65)).shape == (1, 3, 37, 65)
 
 
 @pytest.mark.parametrize("encoder", ["resnet18", "resnet34"])
