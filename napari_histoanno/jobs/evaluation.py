@@ -91,7 +91,7 @@ def _patches(spec: EvaluationSpec, model: LoadedModel, project: Project) -> Patc
                 if sampler.validation is None:
                     raise DatasetError(" ".join(sampler.notices) or "There is nothing to validate on.")
                 return sampler.validation
-    return build_patchset(project, PatchSpec(**frame, slides=slides))
+    return build_patchset(project, PatchSpec(**frame, slides=slides, min_annotated=0))
 
 
 def _report(
