@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _GRABCUT_ROUNDS = 2
 _MARKER_RADIUS = 2
+_BOX_REACH = 1.5  # times as far as the ellipse in its box a click in a box looks
+_BOX_SHARES = 0.8, 1.2  # of the way to that ellipse at which an outline may run: a tight box leaves little choice
 _RING = 3  # pixels outside an object that count as its surroundings when its confidence is judged
 
 
@@ -115,6 +117,11 @@ class _Scene:
         return np.isfinite(self.boxes[:, 0])
 
     @property
+    def reach(self) -> NDArray[np.float64]:
+        """How far each click looks, image pixels."""
+        return np.asarray(self.rays.radii[:, :, -1].max(axis=1))
+
+    @property
     def cut(self) -> NDArray[np.float64]:
         """Stain below which a pixel is not the object, per click."""
         near, contrast = self.levels
@@ -165,6 +172,7 @@ def click_masks(
     find = {ClickMethod.CONTOUR: _contours, ClickMethod.WATERSHED: _watershed, ClickMethod.GRABCUT: _grabcut}[method]
     labels = _tidied(find(scene), scene)
     confidence = _confidence(labels, scene.stain, len(clicks))
+    labels[np.concatenate([[False], confidence <= 0])[labels]] = 0
     _give_discs(labels, confidence, scene)
     return ClickMasks(labels, confidence)
 
@@ -194,9 +202,11 @@ def _survey(
         raise AnnotationError(
             f"{len(extents)} boxes for {len(points)} clicks; give a row each, NaN where there is none"
         )
-    corners = np.maximum(extents[:, 2:] - points, points - extents[:, :2])
-    reach = np.where(np.isfinite(corners[:, 0]), np.hypot(*corners.T) * 1.1, options.max_radius)
-    rays = contour.cast_rays(stain, points, reach)
+    reach = np.full((len(points), contour.RAYS), options.max_radius)
+    boxed = np.isfinite(extents[:, 0])
+    reach[boxed] = _BOX_REACH * _touching_radii(extents[boxed])
+    origins = np.where(boxed[:, None], (extents[:, :2] + extents[:, 2:]) / 2, points)
+    rays = contour.cast_rays(stain, origins, reach)
     others = np.asarray(exclusion, np.float64).reshape(-1, 2)
     levels = contour.object_levels(rays, options.background_percentile)
     return _Scene(image, stain, points, others, extents, options, rays, levels)
@@ -204,20 +214,22 @@ def _survey(
 
 def _contours(scene: _Scene) -> NDArray[np.int32]:
     rays = scene.rays
-    allowed = np.broadcast_to((rays.radii >= scene.options.min_radius)[:, None], rays.x.shape).copy()
+    allowed = rays.radii >= scene.options.min_radius
     everyone = np.concatenate([scene.points, scene.exclusion])
-    for n, point in enumerate(scene.points):
+    for n in np.flatnonzero(~scene.boxed).tolist():
+        point = scene.points[n]
         away = np.hypot(*(everyone - point).T)
-        rivals = everyone[(away > 0.5) & (away < 2 * rays.radii[n, -1])]
+        rivals = everyone[(away > 0.5) & (away < 2 * scene.reach[n])]
         if len(rivals):
             gap = np.min(np.hypot(rays.x[n, ..., None] - rivals[:, 0], rays.y[n, ..., None] - rivals[:, 1]), axis=-1)
-            allowed[n] &= ~np.maximum.accumulate(rays.radii[n] > gap, axis=1)
-    x0, y0, x1, y1 = (side[:, None, None] for side in scene.boxes.T)
-    outside = (rays.x < x0) | (rays.x > x1) | (rays.y < y0) | (rays.y > y1)
-    allowed &= ~(outside & scene.boxed[:, None, None])
+            allowed[n] &= ~np.maximum.accumulate(rays.radii[n] > gap, axis=-1)
+    share = np.arange(1, contour.SAMPLES + 1) * (_BOX_REACH / contour.SAMPLES)
+    allowed[scene.boxed] = (share >= _BOX_SHARES[0]) & (share <= _BOX_SHARES[1])
     allowed[..., 0] |= ~allowed.any(axis=-1)
     radii = contour.best_contours(rays, scene.levels, scene.options.threshold, allowed)
-    xy = scene.points[:, None] + radii[..., None] * contour.directions()
+    centres = (scene.boxes[:, :2] + scene.boxes[:, 2:]) / 2
+    origins = np.where(scene.boxed[:, None], centres, scene.points)
+    xy = origins[:, None] + radii[..., None] * contour.directions()
     xy = np.concatenate([xy, xy[:, :1]], axis=1)
     # Small ones last: where two overlap, the smaller has less to lose by mistake.
     order = np.argsort(-np.square(radii).sum(axis=1), kind="stable")
@@ -229,6 +241,12 @@ def _contours(scene: _Scene) -> NDArray[np.int32]:
     return labels
 
 
+def _touching_radii(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance from the centre of each box to the ellipse that touches its sides, along every ray."""
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    return np.asarray(1 / np.hypot(*(contour.directions() / half[:, None]).transpose(2, 0, 1)))
+
+
 def _watershed(scene: _Scene) -> NDArray[np.int32]:
     count = len(scene.points)
     markers = np.zeros(scene.stain.shape, np.int32)
@@ -237,8 +255,8 @@ def _watershed(scene: _Scene) -> NDArray[np.int32]:
     distance, (row, col) = ndimage.distance_transform_edt(markers == 0, return_indices=True)
     nearest = markers[row, col]
     cut = np.concatenate([[np.inf], scene.cut, np.full(len(scene.exclusion), np.median(scene.cut))])
-    reach = np.concatenate([[0], scene.rays.radii[:, -1], np.full(len(scene.exclusion), scene.options.max_radius)])
-    mask = (scene.stain > cut[nearest]) & (distance < reach[nearest]) | (markers > 0)
+    reach = np.concatenate([[0], scene.reach, np.full(len(scene.exclusion), scene.options.max_radius)])
+    mask = (scene.stain > cut[nearest]) & (distance + _MARKER_RADIUS < reach[nearest]) | (markers > 0)
     labels = watershed(distance, markers, mask=mask)
     labels[labels > count] = 0
     return np.asarray(labels, np.int32)
@@ -250,7 +268,7 @@ def _grabcut(scene: _Scene) -> NDArray[np.int32]:
     everyone = np.concatenate([scene.points, scene.exclusion])
     cv2.setRNGSeed(0)
     for n, (x, y) in enumerate(scene.points.tolist()):
-        reach = scene.rays.radii[n, -1]
+        reach = scene.reach[n]
         x0, y0 = max(0, int(x - reach)), max(0, int(y - reach))
         window = np.s_[y0 : min(height, int(y + reach) + 1), x0 : min(width, int(x + reach) + 1)]
         looks_like = scene.stain[window] > scene.cut[n]
@@ -316,13 +334,17 @@ def _statistics(labels: NDArray[np.int32], values: NDArray[np.float32], count: i
 
 
 def _give_discs(labels: NDArray[np.int32], confidence: NDArray[np.float32], scene: _Scene) -> None:
-    """A small disc for every click that has nothing, over free pixels and the click's own."""
+    """A small disc, or the ellipse in its box, for every click that has nothing; only free pixels are taken."""
     height, width = labels.shape
     present = np.bincount(labels.ravel(), minlength=len(confidence) + 1)[1:]
     for n in np.flatnonzero(present == 0).tolist():
         x, y = scene.points[n]
+        a = b = scene.options.min_radius
+        if scene.boxed[n]:
+            x0, y0, x1, y1 = scene.boxes[n]
+            x, y, a, b = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2
         rows, cols = np.ogrid[:height, :width]
-        disc = np.hypot(cols + 0.5 - x, rows + 0.5 - y) <= scene.options.min_radius
+        disc = ((cols + 0.5 - x) / a) ** 2 + ((rows + 0.5 - y) / b) ** 2 <= 1
         labels[disc & (labels == 0)] = n + 1
         confidence[n] = 0
     # Last, so that nothing painted over them: each click owns its pixel.

@@ -35,7 +35,7 @@ class Rays:
 
     Attributes
     ----------
-    radii : ndarray, float64, shape (N, SAMPLES)
+    radii : ndarray, float64, shape (N, RAYS, SAMPLES)
         Distance of each sample from its click, image pixels.
     x, y : ndarray, float64, shape (N, RAYS, SAMPLES)
         Where the samples lie, image pixels, corner-based.
@@ -56,11 +56,11 @@ def directions() -> NDArray[np.float64]:
 
 
 def cast_rays(stain: NDArray[np.float32], points: NDArray[np.float64], reach: NDArray[np.float64]) -> Rays:
-    """Sample a channel along rays of length ``reach`` (N,) from ``points`` (N, 2)."""
-    radii = reach[:, None] * (np.arange(1, SAMPLES + 1) / SAMPLES)
+    """Sample a channel along rays of length ``reach`` (N, RAYS) from ``points`` (N, 2)."""
+    radii = reach[..., None] * (np.arange(1, SAMPLES + 1) / SAMPLES)
     ways = directions()
-    x = points[:, 0, None, None] + ways[:, 0, None] * radii[:, None, :]
-    y = points[:, 1, None, None] + ways[:, 1, None] * radii[:, None, :]
+    x = points[:, 0, None, None] + ways[:, 0, None] * radii
+    y = points[:, 1, None, None] + ways[:, 1, None] * radii
     flat = (len(points) * RAYS, SAMPLES)
     # In blocks, because OpenCV's remap takes no side longer than a signed 16-bit number.
     seen = [
@@ -115,7 +115,7 @@ def best_contours(
     quality = _EDGE_WEIGHT * edge + _REGION_WEIGHT * region - _RISE_WEIGHT * rise
     score = np.where(allowed, quality, _FORBIDDEN)
     chosen = _closed_paths(score)
-    return np.take_along_axis(np.broadcast_to(rays.radii[:, None], score.shape), chosen[..., None], 2)[..., 0]
+    return np.take_along_axis(rays.radii, chosen[..., None], axis=2)[..., 0]
 
 
 def _closed_paths(score: NDArray[Any]) -> NDArray[np.int64]:

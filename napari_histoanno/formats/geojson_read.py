@@ -28,7 +28,7 @@ KEY = "histoanno"
 NUCLEUS = "nucleus"
 
 _HINT = "Export it again as GeoJSON, from QuPath for example with File > Export objects as GeoJSON"
-_GEOMETRIES = {"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection"}
+_GEOMETRIES = ["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection"]
 _MOST_PROBLEMS = 100
 # QuPath 0.2 wrote the Java class of an object where its id belongs.
 _OBJECT_TYPES = {
