@@ -1,8 +1,8 @@
 """What models say, brought to the screen as they say it.
 
-While a model is trained, the session is told what is looked at and its answers are laid over exactly that place; while a
-slide is predicted, its blocks appear as they are written; a slide that was predicted before shows its newest prediction.
-Only one of the two is visible at a time, the newer one: two opinions over each other cannot be read.
+While a model is trained, the session is told what is looked at and its answers are laid over exactly that place; while
+a slide is predicted, its blocks appear as they are written; a slide that was predicted before shows its newest
+prediction. Only one of the two is visible at a time, the newer one: two opinions over each other cannot be read.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from napari_histoanno.widgets.train_page import TrainPage
 if TYPE_CHECKING:
     import napari
 
+    from napari_histoanno.layers import ProjectView
+
 
 def _scrolled(page: QWidget) -> QScrollArea:
     area = QScrollArea()
@@ -78,7 +80,7 @@ class _Alone(QWidget):
         layout.addWidget(_scrolled(self.page), 1)
         apply_style(self)
 
-    def _make_page(self, view: object) -> QWidget:
+    def _make_page(self, view: ProjectView) -> QWidget:
         return self.page_class(view.session)
 
 
@@ -97,7 +99,7 @@ class AnnotateWidget(_Alone):
 class TrainWidget(_Alone):
     """Training, preview, prediction and correction."""
 
-    def _make_page(self, view: object) -> QWidget:
+    def _make_page(self, view: ProjectView) -> QWidget:
         return TrainPage(view.session, view)
 
 

@@ -10,8 +10,9 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QLineEdit, QSpinBox, QVBoxLayout, QWidget
 
-from napari_histoanno.datasets import DatasetError
-from napari_histoanno.datasets.export import ExportSpec
+from napari_histoanno.datasets import DatasetError, SplitBy, SplitSpec
+from napari_histoanno.datasets.export import ExportKind, ExportSpec
+from napari_histoanno.jobs import DatasetExportSpec
 from napari_histoanno.jobs.events import JobState
 from napari_histoanno.widgets.form import button, choose_folder, form, group, row
 from napari_histoanno.widgets.job_progress import JobProgress
@@ -129,12 +130,12 @@ class ExportPage(QWidget):
     def spec(self) -> ExportSpec:
         """What the form asks for; raises pydantic's ValidationError where it makes no sense."""
         return ExportSpec(
-            kind=_KINDS[self.kind.currentText()],
+            kind=ExportKind(_KINDS[self.kind.currentText()]),
             mpp=self.mpp.value(),
             patch_size=self.size.value(),
             stride=self.stride.value() or "full",
             min_annotated=self.annotated.value() / 100,
-            split=_SPLITS[self.split.currentText()],
+            split=SplitSpec(by=SplitBy(_SPLITS[self.split.currentText()])),
             unlabelled=self.unlabelled.currentData(),
         )
 
@@ -149,8 +150,8 @@ class ExportPage(QWidget):
         self.result.clear()
         self.open_button.setVisible(False)
         job = self._session.export(spec, Path(text) if text else None)
-        if job is not None:
-            self._out = Path(job.spec.output)
+        if job is not None and isinstance(job.spec, DatasetExportSpec):
+            self._out = job.spec.output
             self.progress.show_job(job, "Export")
 
     def _after_export(self, job: Job) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QSize, Qt, Signal
 from qtpy.QtWidgets import QButtonGroup, QGridLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_histoanno.annotation.tools import TOOLS, Tool
@@ -54,7 +54,7 @@ class ToolPicker(QWidget):
         self._tool = Tool.PAN
         self.setValue(Tool.PAN)
 
-    def changeEvent(self, event: object) -> None:
+    def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() in (event.Type.StyleChange, event.Type.PaletteChange):
             color = text_color()

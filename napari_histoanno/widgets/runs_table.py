@@ -37,7 +37,7 @@ class RunsTable(QWidget):
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.table.setMinimumHeight(100)
         self.table.setToolTip(
-            "Quality on validation places; the selected model (the newest without a selection) predicts and is retrained"
+            "Quality on validation places. The selected model predicts and is retrained, else the newest."
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

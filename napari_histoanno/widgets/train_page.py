@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QPushButton, QSlider, QSpinBox, QVBoxLayout, QWidget
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_histoanno.session import Session
 
 _TRAIN, _STOP = "▶  Train && preview", "■  Stop training"
-_AS = {"pixel mask": "pixel", "polygons": "polygon"}
+_AS: dict[str, Literal["pixel", "polygon"]] = {"pixel mask": "pixel", "polygons": "polygon"}
 _CLASS_MAP = "classes"
 
 

@@ -45,6 +45,8 @@ class Hand:
 
     def _on_screen(self, place: tuple[float, float]) -> QPoint:
         viewport = self._view.viewport
+        if viewport is None:
+            raise RuntimeError("no slide is shown")
         x0, y0, _, _ = viewport.bounds
         return QPoint(round((place[0] - x0) * viewport.zoom), round((place[1] - y0) * viewport.zoom))
 

@@ -14,6 +14,7 @@ from histotrain import Recipe
 from napari_histoanno import scripted
 from napari_histoanno.annotation import Granularity
 from napari_histoanno.annotation.tools import Tool
+from napari_histoanno.datasets import SplitBy, SplitSpec
 from napari_histoanno.datasets.export import ExportKind, ExportSpec
 from napari_histoanno.jobs.events import JobState
 from napari_histoanno.report import Picture, Section, Table, class_table, curves
@@ -32,7 +33,7 @@ WINDOW = (1600, 1000)
 TRAIN_STEPS, RETRAIN_STEPS = 240, 60
 PREVIEW_AT = 0.25
 _MINUTES = 60.0
-_EXPORTS = ("png", "coco", "geojson")
+_EXPORTS = (ExportKind.PNG, ExportKind.COCO, ExportKind.GEOJSON)
 
 
 class DemoError(Exception):
@@ -92,7 +93,7 @@ class _Loop:
         self._step("Exporting")
         self.export()
         self._summarise(status, again)
-        page = self.story.tell(f"Demonstration: {self.session.slide_record.name}", self.summary)
+        page = self.story.tell(f"Demonstration: {self.session.current_slide().name}", self.summary)
         self._say(f"Done in {self.story.seconds:.0f} s. Open {page}")
         return page
 
@@ -138,11 +139,11 @@ class _Loop:
         )
 
     def _check_painted(self) -> None:
-        if not self.session.project.history.can_redo:
+        if not self.session.writable_project().history.can_redo:
             raise DemoError("A brush stroke drawn with the mouse left no trace in the project's history.")
 
     def annotate_own(self) -> None:
-        project, record = self.session.project, self.session.slide_record
+        project, record = self.session.writable_project(), self.session.current_slide()
         with project.open_slide(record.id) as slide:
             marks = scripted.annotate(slide)
         if not marks:
@@ -167,12 +168,15 @@ class _Loop:
         work_for(0.5)
 
     def convert(self) -> None:
-        before = self.session.project.annotations.count(self.session.slide_id)
+        before = self._count()
         made = self.session.convert(Granularity.POINT, Granularity.PIXEL)
-        after = self.session.project.annotations.count(self.session.slide_id)
+        after = self._count()
         if not made or after != before + len(made):
             raise DemoError("Clicks did not become masks.")
         self.story.shoot("convert", "Convert", f"{len(made)} clicks became masks; the clicks are kept.")
+
+    def _count(self) -> int:
+        return self.session.writable_project().annotations.count(self.session.slide_id)
 
     # -- learning --------------------------------------------------------------------------------------------------
 
@@ -193,7 +197,8 @@ class _Loop:
         return self._finished(job)
 
     def predict(self) -> None:
-        self.view.fly_to((0, 0, *(float(v) for v in self.view.slide.dimensions)))
+        record = self.session.current_slide()
+        self.view.fly_to((0, 0, record.width, record.height))
         self._finished(self._running(self.session.predict_slide(), "The prediction did not start."))
         self.story.shoot("predict", "Predict", "The whole slide, tissue only, with blended overlaps.")
 
@@ -201,11 +206,12 @@ class _Loop:
         """Make a part of the prediction editable and paint over it."""
         self.view.fly_to(self._centre_box())
         work_for(0.5)
-        before = self.session.project.annotations.count(self.session.slide_id)
-        self.session.make_editable(
-            self.session.newest_prediction, bounds=self._centre_box(), as_="polygon", simplify=1.0
-        )
-        made = self.session.project.annotations.count(self.session.slide_id) - before
+        before = self._count()
+        prediction = self.session.newest_prediction
+        if prediction is None:
+            raise DemoError("The slide has no prediction.")
+        self.session.make_editable(prediction, bounds=self._centre_box(), as_="polygon", simplify=1.0)
+        made = self._count() - before
         hand, (x0, y0, x1, y1) = Hand(self.view), self._centre_box()
         self.session.set_tool(Tool.BRUSH)
         hand.drag([(x0 + (x1 - x0) * t, (y0 + y1) / 2) for t in np.linspace(0.45, 0.55, 12)])
@@ -217,7 +223,8 @@ class _Loop:
         )
 
     def _centre_box(self) -> tuple[float, float, float, float]:
-        width, height = self.view.slide.dimensions
+        record = self.session.current_slide()
+        width, height = record.width, record.height
         half = min(width, height) / 8
         return (width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half)
 
@@ -234,9 +241,8 @@ class _Loop:
         rows: list[list[str | float]] = []
         for kind in _EXPORTS:
             out = self.folder / "dataset" / kind
-            job = self.session.export(
-                ExportSpec(kind=kind, split="block" if ExportKind(kind).of_patches else "none"), out
-            )
+            split = SplitSpec(by=SplitBy.BLOCK if kind.of_patches else SplitBy.NONE)
+            job = self.session.export(ExportSpec(kind=kind, split=split), out)
             self._finished(self._running(job, f"The {kind} export did not start."))
             rows.append([kind, sum(1 for path in out.rglob("*") if path.is_file()), str(out.relative_to(self.folder))])
         section = self.story.shoot("export", "Export", "The dataset in three formats, each with a manifest of hashes.")
