@@ -156,6 +156,11 @@ class OutlineTiles:
         rows = np.maximum(whole[::2], whole[1::2])
         return np.maximum(rows[:, ::2], rows[:, 1::2])
 
+    @property
+    def busy(self) -> bool:
+        """Whether tiles are being drawn."""
+        return self._drawing
+
     def forget(self, ids: Iterable[UUID], boxes: Iterable[Bounds]) -> None:
         """Drop tiles on which changed records were drawn or are to be drawn now.
 
@@ -230,26 +235,29 @@ def draw_outlines(records: Iterable[Annotation], bounds: Bounds, pixels: int) ->
     tile = np.zeros((pixels, pixels), np.uint8)
     x0, y0, x1, _ = bounds
     scale = pixels / (x1 - x0)
-    by_class: dict[int, list[npt.NDArray[np.int32]]] = {}
+    by_class: dict[int, list[Annotation]] = {}
     for record in records:
-        value = record.class_id or NO_CLASS
-        by_class.setdefault(value, []).extend(_lines(record, (x0, y0), scale))
-    for value, lines in by_class.items():
-        cv2.polylines(tile, lines, False, value, 1, cv2.LINE_8, _SUBPIXEL_BITS)
+        by_class.setdefault(record.class_id or NO_CLASS, []).append(record)
+    # Regions without a class last: they would drown in what is drawn inside them.
+    for value, group in sorted(by_class.items()):
+        cv2.polylines(tile, _lines(group, (x0, y0), scale), False, value, 1, cv2.LINE_8, _SUBPIXEL_BITS)
     return tile
 
 
-def _lines(record: Annotation, origin: tuple[float, float], scale: float) -> list[npt.NDArray[np.int32]]:
-    geometry = record.geometry
-    if isinstance(geometry, Point):
-        reach = max(2.0 / scale, 1.0)
-        x, y = geometry.x, geometry.y
-        lines = [np.array([(x - reach, y), (x + reach, y)]), np.array([(x, y - reach), (x, y + reach)])]
-    else:
-        rings = shapely.get_rings(geometry.shape)
-        lines = [shapely.get_coordinates(ring) for ring in rings]
-    # cv2 counts from the centre of a pixel, in fixed point.
-    return [np.round(((line - origin) * scale - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32) for line in lines]
+def _lines(records: Sequence[Annotation], origin: tuple[float, float], scale: float) -> list[npt.NDArray[np.int32]]:
+    """Outlines and crosses of records in the fixed-point pixels of cv2, which counts from the centre of a pixel."""
+    points = [geometry for record in records if isinstance(geometry := record.geometry, Point)]
+    shapes = np.array([record.geometry.shape for record in records if not isinstance(record.geometry, Point)], object)
+    rings: Any = shapely.get_rings(shapely.get_parts(shapes)) if len(shapes) else []
+    corners, ring = shapely.get_coordinates(rings, return_index=True)
+    reach = max(2.0 / scale, 1.0)
+    arms = [((p.x - reach, p.y), (p.x + reach, p.y), (p.x, p.y - reach), (p.x, p.y + reach)) for p in points]
+    crosses = np.array(arms, float).reshape(-1, 2)
+    placed = (np.concatenate([corners, crosses]) - origin) * scale - 0.5
+    fixed = np.round(placed * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    starts = np.flatnonzero(np.diff(ring)) + 1
+    lines = np.split(fixed[: len(corners)], starts) if len(corners) else []
+    return [*lines, *fixed[len(corners) :].reshape(-1, 2, 2)]
 
 
 class OutlineLevel:

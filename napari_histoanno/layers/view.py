@@ -86,6 +86,7 @@ class ProjectView:
         self._shown: str | None = None
         self._project: Any = None
         self._building = False
+        self._closed = False
         self._gui = GuiThread()
         self._listened: list[tuple[SignalInstance, Callable[..., None]]] = []
         self._listen(session.project_changed, self._on_project)
@@ -361,6 +362,9 @@ class ProjectView:
         window_gone : bool
             The window has closed already: its layers are left alone.
         """
+        if self._closed:
+            return
+        self._closed = True
         for signal, slot in self._listened:
             signal.disconnect(slot, missing_ok=True)
         self._listened.clear()
