@@ -49,6 +49,8 @@ class InlineEngine:
     """Runs jobs in threads of this process; otherwise as :class:`~napari_histoanno.jobs.Engine`."""
 
     def __init__(self) -> None:
+        # Heard if torch is not loaded yet: threads that spin while they wait cost most on a machine that is busy.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._jobs: list[Job] = []
         self._threads: list[threading.Thread] = []
 

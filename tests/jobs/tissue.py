@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import imagecodecs
@@ -13,6 +14,9 @@ from napari_histoanno.project import Project
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# Before torch is loaded: on a busy machine threads that wait for each other make these small steps ten times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 WIDTH, HEIGHT = 700, 520
 TUMOUR, STROMA = 1, 2
