@@ -96,7 +96,7 @@ class PatchSpec(LabelSpec):
 class SamplingSpec(LabelSpec):
     """How training patches are drawn, and what is held out for validation.
 
-    ``hold_out`` "auto" takes the slides marked as validation, else holds out whole patients, else (with one slide)
+    ``hold_out`` "auto" takes the slides marked as validation, else holds out whole patients, else (with few slides)
     blocks within slides with a gap of one patch; "none" trains on everything. ``held`` is what an earlier training held
     out, to be left out again when its model goes on learning.
     """
