@@ -18,6 +18,7 @@ from napari_histoanno.datasets import SplitBy, SplitSpec
 from napari_histoanno.datasets.export import ExportKind, ExportSpec
 from napari_histoanno.jobs.events import JobState
 from napari_histoanno.report import Picture, Section, Table, class_table, curves
+from napari_histoanno.widgets.demo import truth
 from napari_histoanno.widgets.demo.hand import Hand, work_for, work_until
 from napari_histoanno.widgets.demo.story import Story
 from napari_histoanno.widgets.dock import HistoAnnoDock
@@ -92,7 +93,7 @@ class _Loop:
         again = self.retrain()
         self._step("Exporting")
         self.export()
-        self._summarise(status, again)
+        self._summarise(status, again, own=own)
         page = self.story.tell(f"Demonstration: {self.session.current_slide().name}", self.summary)
         self._say(f"Done in {self.story.seconds:.0f} s. Open {page}")
         return page
@@ -129,18 +130,17 @@ class _Loop:
         self.session.set_brush_size(24)
         self.session.set_tool(Tool.BRUSH)
         hand.drag([(x + 12 * i, y + 30 * math.sin(i / 4)) for i in range(24)])
-        self.session.undo()
-        self._check_painted()
+        self.view.undo()
+        if not self.session.writable_project().history.can_redo:
+            raise DemoError("A brush stroke drawn with the mouse left no trace in the project's history.")
+        self.view.redo()
         self.session.set_tool(Tool.PAN)
+        truth.annotate(self.session)
         self.story.shoot(
             "annotate",
             "Annotate",
             "Strokes, ellipses, boxes, clicks and a completely annotated region; undo at any time.",
         )
-
-    def _check_painted(self) -> None:
-        if not self.session.writable_project().history.can_redo:
-            raise DemoError("A brush stroke drawn with the mouse left no trace in the project's history.")
 
     def annotate_own(self) -> None:
         project, record = self.session.writable_project(), self.session.current_slide()
@@ -153,8 +153,7 @@ class _Loop:
                 label = project.scheme[mark.class_name]
                 self.session.add_annotation(mark.geometry, mark.granularity, class_id=label.id)
         self.dock.show_step(2)
-        nuclei = [mark.geometry.bounds[:2] for mark in marks if mark.granularity is Granularity.POINT]
-        self._fly_to_cluster(np.asarray(nuclei or [(0, 0)], float))
+        self._fly_to_cluster(np.asarray([mark.geometry.bounds[:2] for mark in marks], float))
         self.story.shoot(
             "annotate", "Annotate", f"{len(marks)} marks by the script: clicks on nuclei, short lines elsewhere."
         )
@@ -168,6 +167,9 @@ class _Loop:
         work_for(0.5)
 
     def convert(self) -> None:
+        project = self.session.writable_project()
+        clicks = project.annotations.query(self.session.slide_id, granularities=[Granularity.POINT])
+        self._fly_to_cluster(np.asarray([record.bounds[:2] for record in clicks], float))
         before = self._count()
         made = self.session.convert(Granularity.POINT, Granularity.PIXEL)
         after = self._count()
@@ -214,7 +216,8 @@ class _Loop:
         made = self._count() - before
         hand, (x0, y0, x1, y1) = Hand(self.view), self._centre_box()
         self.session.set_tool(Tool.BRUSH)
-        hand.drag([(x0 + (x1 - x0) * t, (y0 + y1) / 2) for t in np.linspace(0.45, 0.55, 12)])
+        self.session.set_brush_size((x1 - x0) / 20)
+        hand.drag([(x0 + (x1 - x0) * t, (y0 + y1) / 2) for t in np.linspace(0.4, 0.6, 12)])
         self.session.set_tool(Tool.PAN)
         if not made:
             raise DemoError("Nothing of the prediction became editable.")
@@ -266,12 +269,14 @@ class _Loop:
             raise DemoError(f"The {job.kind} job ended as {job.state}: {job.message}")
         return job.status
 
-    def _summarise(self, first: Status, again: Status) -> None:
+    def _summarise(self, first: Status, again: Status, *, own: bool) -> None:
         section = Section("Result", [f"The whole loop took {self.story.seconds:.0f} s."])
         for title, status in (("First training", first), ("After correction", again)):
             section.paragraphs.append(f"{title}: best of {status.step} steps on {status.device}, on places kept aside.")
             section.tables.append(class_table(status.metrics, status.classes))
             section.pictures.append(Picture.from_figure(curves(status), title))
         self.summary.append(section)
+        if not own:
+            self.summary.append(truth.compared(self.session))
         figures = {"seconds": round(self.story.seconds, 1), "first": first.metrics, "again": again.metrics}
         (self.folder / "figures.json").write_text(json.dumps(figures, indent=1, sort_keys=True), encoding="utf-8")
