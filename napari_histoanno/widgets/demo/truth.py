@@ -1,4 +1,4 @@
-"""The demonstration on slides whose truth is known: an annotator who draws from it, and a prediction held against it."""
+"""The demonstration on slides whose truth is known: who draws from it, and a prediction held against it."""
 
 from __future__ import annotations
 
