@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ from napari_histoanno.annotation.geometry import Area, Box, Ellipse, Geometry, S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from shapely.geometry.base import BaseGeometry
 
 Vertices = npt.NDArray[np.float64]
 
@@ -78,7 +81,7 @@ def from_drawn(drawn: Drawn) -> Geometry | None:
     Parameters
     ----------
     drawn : Drawn
-        "ellipse" gives an Ellipse with ``a`` along the axis nearer to x, "rectangle" the Box around it, "path"
+        "ellipse" gives an Ellipse with ``a`` along its first side, "rectangle" the Box around it, "path"
         a Scribble and "polygon" an Area by the even-odd rule.
     """
     vertices = np.asarray(drawn.vertices, float)
@@ -96,8 +99,6 @@ def from_drawn(drawn: Drawn) -> Geometry | None:
 
 def _ellipse(corners: Vertices) -> Ellipse | None:
     (cy, cx), u, v = corners.mean(0), (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
-    if abs(u[1]) < abs(v[1]):
-        u, v = v, u
     a, b = float(np.hypot(*u)), float(np.hypot(*v))
     if not (a > 0 and b > 0):
         return None
@@ -106,16 +107,27 @@ def _ellipse(corners: Vertices) -> Ellipse | None:
 
 
 def _area(vertices: Vertices) -> Area | None:
-    if len(vertices) < 3:
+    whole: BaseGeometry = shapely.Polygon()
+    for ring in _split(vertices[:, ::-1]):
+        if len(ring) >= 3:
+            part = shapely.Polygon(ring)
+            whole = whole.symmetric_difference(part if part.is_valid else shapely.make_valid(part))
+    parts = [part for part in shapely.get_parts(whole) if isinstance(part, shapely.Polygon) and part.area > 0]
+    if not parts:
         return None
-    polygon = shapely.Polygon(vertices[:, ::-1])
-    if not polygon.is_valid:
-        parts = [part for part in shapely.get_parts(shapely.make_valid(polygon)) if isinstance(part, shapely.Polygon)]
-        polygons = [part for part in shapely.get_parts(shapely.multipolygons(parts)) if part.area > 0] if parts else []
-        if not polygons:
-            return None
-        return Area(polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons))
-    return Area(polygon) if polygon.area > 0 else None
+    return Area(parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts))
+
+
+def _split(line: Vertices) -> list[Vertices]:
+    """The rings that :func:`_one_line` put together; a line of another make is one ring."""
+    visits = np.flatnonzero((line == line[0]).all(1))
+    rings = [line[: visits[1]]] if len(visits) > 1 else [line]
+    for start, end in pairwise(visits[1:]):
+        loop = line[start + 1 : end]
+        if len(loop) < 4 or not np.array_equal(loop[0], loop[-1]):
+            return [line]
+        rings.append(loop[:-1])
+    return rings if len(visits) < 2 or visits[-1] == len(line) - 1 else [line]
 
 
 def same_drawn(a: Drawn, b: Drawn) -> bool:

@@ -20,18 +20,13 @@ COORDINATE = st.floats(0, 1000)
 LENGTH = st.floats(1, 300)
 
 
-@given(COORDINATE, COORDINATE, LENGTH, LENGTH, st.floats(-math.pi / 4, math.pi / 4))
+@given(COORDINATE, COORDINATE, LENGTH, LENGTH, st.floats(-1.5, 1.5))
 def test_an_ellipse_comes_back_whole(cx: float, cy: float, a: float, b: float, angle: float) -> None:
     drawn = to_drawn(Ellipse(cx, cy, a, b, angle))
     assert drawn is not None
     back = from_drawn(drawn)
     assert isinstance(back, Ellipse)
-    again = to_drawn(back)
-    assert again is not None
-    # Near a diagonal either axis may come first; the ellipse is the same.
-    assert back.shape.symmetric_difference(Ellipse(cx, cy, a, b, angle).shape).area < 0.02 * math.pi * a * b
-    if abs(angle) < math.pi / 4 - 1e-6:
-        assert (back.cx, back.cy, back.a, back.b, back.angle) == pytest.approx((cx, cy, a, b, angle), abs=1e-6)
+    assert (back.cx, back.cy, back.a, back.b, back.angle) == pytest.approx((cx, cy, a, b, angle), abs=1e-6)
 
 
 @given(COORDINATE, COORDINATE, LENGTH, LENGTH)
@@ -83,7 +78,7 @@ def max_pooled(labels: np.ndarray, step: int) -> np.ndarray:
     return labels.reshape(h, step, w, step).max((1, 3))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([1, 2, 4]))
 def test_a_fill_stays_inside_what_hangs_together(seed: int, step: int) -> None:
     rng = np.random.default_rng(seed)
@@ -110,6 +105,7 @@ def test_a_fill_stays_inside_what_hangs_together(seed: int, step: int) -> None:
         np.testing.assert_array_equal(changed, together)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31))
 def test_blocks_that_are_covered_are_covered_wholly(seed: int) -> None:
     rng = np.random.default_rng(seed)
