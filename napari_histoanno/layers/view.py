@@ -18,6 +18,7 @@ from napari_histoanno.layers.gui_thread import GuiThread
 from napari_histoanno.layers.keys import bind_keys
 from napari_histoanno.layers.labels import SAVED, PyramidLabels
 from napari_histoanno.layers.predictions import PredictionLayers
+from napari_histoanno.layers.session_commit import SessionCommit
 from napari_histoanno.layers.slide import add_slide, effective_mpp, raster_placement
 from napari_histoanno.layers.stack import LayerName, add_in_order, take_out
 from napari_histoanno.layers.toolbox import Toolbox
@@ -26,13 +27,12 @@ from napari_histoanno.layers.viewport import Viewport
 from napari_histoanno.session import USER_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from uuid import UUID
+    from collections.abc import Callable
 
     from psygnal import SignalInstance
 
-    from napari_histoanno.annotation.geometry import Bounds, Geometry
-    from napari_histoanno.annotation.model import Annotation, Granularity
+    from napari_histoanno.annotation.geometry import Bounds
+    from napari_histoanno.annotation.model import Annotation
     from napari_histoanno.project import Change, SlideRecord
     from napari_histoanno.session import Session
     from napari_histoanno.slides import Slide
@@ -376,34 +376,3 @@ class ProjectView:
         self._clear(window_gone=window_gone or is_closing(self.viewer))
         self._window.close()
         self._gui.close()
-
-
-class SessionCommit:
-    """Hands what the editors say to the session, and what it refuses to its error signal."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def add(self, geometry: Geometry, granularity: Granularity) -> Annotation | None:
-        """Add a record of the session's class; None if it was refused."""
-        try:
-            return self._session.add_annotation(geometry, granularity)
-        except USER_ERRORS as error:
-            self._session.error.emit(str(error))
-            return None
-
-    def update(self, records: Sequence[Annotation]) -> bool:
-        """Replace records; False if refused."""
-        return self._try(self._session.update_annotations, records)
-
-    def delete(self, ids: Sequence[UUID]) -> bool:
-        """Delete records; False if refused."""
-        return self._try(self._session.delete_annotations, ids)
-
-    def _try(self, action: Callable[[Any], Any], values: Sequence[Any]) -> bool:
-        try:
-            action(values)
-        except USER_ERRORS as error:
-            self._session.error.emit(str(error))
-            return False
-        return True
