@@ -6,15 +6,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
-from qtpy.QtCore import QUrl
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QLineEdit, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_histoanno.datasets import DatasetError, SplitBy, SplitSpec
 from napari_histoanno.datasets.export import ExportKind, ExportSpec
 from napari_histoanno.jobs import DatasetExportSpec
 from napari_histoanno.jobs.events import JobState
 from napari_histoanno.widgets.form import button, choose_folder, form, group, row
+from napari_histoanno.widgets.icons import swatch
 from napari_histoanno.widgets.job_progress import JobProgress
 from napari_histoanno.widgets.relay import listen
 
@@ -22,6 +33,7 @@ if TYPE_CHECKING:
     from napari_histoanno.jobs import Job
     from napari_histoanno.session import Session
 
+_LIST_HEIGHT = 110
 _KINDS = {
     "Patches with masks (PNG)": "png",
     "COCO": "coco",
@@ -71,6 +83,10 @@ class ExportPage(QWidget):
         self.annotated.setToolTip("A patch is kept if at least this share of it is annotated")
         self.unlabelled = QComboBox()
         self.unlabelled.setToolTip("What pixels that nobody has annotated become; by default they stay apart")
+        self.classes = QListWidget()
+        self.classes.setMaximumHeight(_LIST_HEIGHT)
+        self.classes.setIconSize(QSize(16, 16))
+        self.classes.setToolTip("Classes to write; what belongs to others counts as unlabelled")
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("exports/ in the project")
         self.folder.setToolTip("Folder to write into")
@@ -92,9 +108,10 @@ class ExportPage(QWidget):
                     ("Stride", self.stride),
                     ("Annotated ≥", self.annotated),
                     ("Split", self.split),
+                    ("Classes", self.classes),
                     ("Unlabelled", self.unlabelled),
                 ),
-                row(self.folder, button("…", "Choose the folder", self._choose_folder)),
+                row(self.folder, button("Folder…", "Choose where to write", self._choose_folder)),
                 self.export_button,
                 self.progress,
                 self.result,
@@ -103,39 +120,67 @@ class ExportPage(QWidget):
         )
         layout.addStretch()
         self.kind.currentIndexChanged.connect(self._show_relevant)
-        for signal in (session.project_changed, session.scheme_changed):
-            listen(self, signal, self.refresh)
+        listen(self, session.project_changed, self._on_project)
+        listen(self, session.scheme_changed, self.refresh)
         self.refresh()
 
     def refresh(self, *_: object) -> None:
         """Show the session as it is now."""
         project = self._session.project
         self.setEnabled(project is not None)
-        chosen = self.unlabelled.currentData()
-        self.unlabelled.clear()
-        self.unlabelled.addItem("a separate value", None)
-        for label in project.scheme if project is not None else ():
-            self.unlabelled.addItem(f"becomes {label.name}", label.name)
-        self.unlabelled.setCurrentIndex(max(0, self.unlabelled.findData(chosen)))
+        labels = tuple(project.scheme) if project is not None else ()
+        chosen, left_out = self.unlabelled.currentData(), self._left_out()
+        with QSignalBlocker(self.unlabelled), QSignalBlocker(self.classes):
+            self.unlabelled.clear()
+            self.unlabelled.addItem("a separate value", None)
+            self.classes.clear()
+            for label in labels:
+                self.unlabelled.addItem(f"becomes {label.name}", label.name)
+                item = QListWidgetItem(swatch(label.color), label.name, self.classes)
+                item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+                kept = label.name not in left_out
+                item.setCheckState(Qt.CheckState.Checked if kept else Qt.CheckState.Unchecked)
+            self.unlabelled.setCurrentIndex(max(0, self.unlabelled.findData(chosen)))
         self._show_relevant()
 
+    def _items(self) -> list[QListWidgetItem]:
+        return [self.classes.item(place) for place in range(self.classes.count())]
+
+    def _left_out(self) -> set[str]:
+        return {item.text() for item in self._items() if item.checkState() is Qt.CheckState.Unchecked}
+
+    def _on_project(self, *_: object) -> None:
+        self.classes.clear()
+        self.progress.clear()
+        self.result.clear()
+        self.open_button.setVisible(False)
+        self.refresh()
+
+    def _kind(self) -> ExportKind:
+        return ExportKind(_KINDS[self.kind.currentText()])
+
     def _show_relevant(self, *_: object) -> None:
-        kind = _KINDS[self.kind.currentText()]
-        patches = kind in ("png", "coco", "patchset")
+        kind = self._kind()
         for widget in (self.size, self.stride, self.annotated, self.split):
-            widget.setEnabled(patches)
-        self.mpp.setEnabled(kind != "geojson")
-        self.unlabelled.setEnabled(kind != "geojson")
+            widget.setEnabled(kind.of_patches)
+        for widget in (self.mpp, self.unlabelled):
+            widget.setEnabled(kind is not ExportKind.GEOJSON)
+        self.export_button.setEnabled(self.classes.count() > 0 and self.progress.job is None)
 
     def spec(self) -> ExportSpec:
         """What the form asks for; raises pydantic's ValidationError where it makes no sense."""
+        kind, left_out = self._kind(), self._left_out()
+        kept = tuple(item.text() for item in self._items() if item.text() not in left_out)
+        if not kept:
+            raise DatasetError("No class is chosen. Tick at least one class to write.")
         return ExportSpec(
-            kind=ExportKind(_KINDS[self.kind.currentText()]),
+            kind=kind,
             mpp=self.mpp.value(),
             patch_size=self.size.value(),
             stride=self.stride.value() or "full",
             min_annotated=self.annotated.value() / 100,
-            split=SplitSpec(by=SplitBy(_SPLITS[self.split.currentText()])),
+            split=SplitSpec(by=SplitBy(_SPLITS[self.split.currentText()]) if kind.of_patches else SplitBy.NONE),
+            classes=kept if left_out else None,
             unlabelled=self.unlabelled.currentData(),
         )
 
@@ -144,7 +189,12 @@ class ExportPage(QWidget):
         text = self.folder.text().strip()
         try:
             spec = self.spec()
-        except (ValidationError, DatasetError) as error:
+        except ValidationError as error:
+            self._session.error.emit(
+                "; ".join(str(each["msg"]).removeprefix("Value error, ") for each in error.errors())
+            )
+            return
+        except DatasetError as error:
             self._session.error.emit(str(error))
             return
         self.result.clear()
@@ -153,11 +203,13 @@ class ExportPage(QWidget):
         if job is not None and isinstance(job.spec, DatasetExportSpec):
             self._out = job.spec.output
             self.progress.show_job(job, "Export")
+            self._show_relevant()
 
     def _after_export(self, job: Job) -> None:
         done = job.state is JobState.COMPLETED
-        self.result.setText(f"Written to {self._out}" if done else job.message)
+        self.result.setText(f"Written to {self._out}" if done else "")
         self.open_button.setVisible(done)
+        self._show_relevant()
 
     def _choose_folder(self) -> None:
         folder = choose_folder(self, "Folder for the dataset")

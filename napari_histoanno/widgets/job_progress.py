@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QToolButton, QVBoxLayout, QWidget
 
 from napari_histoanno.jobs.events import JobState
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_histoanno.jobs import Job
 
 _REFRESH_MS = 150
+_LONGEST = 300
 _END_TEXT = {JobState.COMPLETED: "finished", JobState.CANCELLED: "stopped", JobState.FAILED: "failed"}
 
 
@@ -47,6 +48,8 @@ class JobProgress(QWidget):
         self._cancel.clicked.connect(self._ask_cancel)
         self._text = QLabel()
         self._text.setWordWrap(True)
+        self._text.setTextFormat(Qt.TextFormat.PlainText)
+        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         row = QHBoxLayout()
         row.addWidget(self._bar, 1)
         row.addWidget(self._cancel)
@@ -63,11 +66,22 @@ class JobProgress(QWidget):
     def job(self) -> Job | None:
         return self._job
 
-    def show_job(self, job: Job, title: str) -> None:
-        """Follow a job from now on."""
+    def clear(self) -> None:
+        """Follow no job, and say nothing."""
+        self._forget()
+        self._job = None
+        self._timer.stop()
+        self.setVisible(False)
+
+    def _forget(self) -> None:
         for relay in self._relays:
             relay.disconnect_signal()
             relay.deleteLater()
+        self._relays = []
+
+    def show_job(self, job: Job, title: str) -> None:
+        """Follow a job from now on."""
+        self._forget()
         self._job = job
         self._title = title
         self._relays = [listen(self, job.state_changed, lambda _: self.refresh())]
@@ -88,6 +102,7 @@ class JobProgress(QWidget):
         self._bar.setValue(min(status.step, total))
         self._bar.setFormat("%p %" if total else "")
         self._text.setText(self._describe(state))
+        self._text.setToolTip(job.message)
         self.refreshed.emit(job)
         if state.ended:
             self._timer.stop()
@@ -107,15 +122,15 @@ class JobProgress(QWidget):
         if state is JobState.CANCELLING:
             return f"{self._title}: stopping…"
         if state.ended:
-            last = f" - {job.message}" if job.message else ""
-            return f"{self._title}: {_END_TEXT[state]}{last}"
+            message = job.message if len(job.message) <= _LONGEST else f"{job.message[:_LONGEST].rstrip()} …"
+            return f"{self._title}: {_END_TEXT[state]}" + (f". {message}" if message else "")
         parts = [self._title]
         if status.total_steps:
             parts.append(f"{status.step} of {status.total_steps}")
         left = duration(status.eta_seconds)
         if left:
             parts.append(f"{left} left")
-        return " · ".join(parts)
+        return " · ".join(parts) + (f"\n{status.notices[-1]}" if status.notices else "")
 
     def _ask_cancel(self) -> None:
         if self._job is not None:

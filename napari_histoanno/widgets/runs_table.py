@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QItemSelectionModel, QSignalBlocker, Qt
 from qtpy.QtWidgets import QHeaderView, QMessageBox, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from napari_histoanno.widgets.form import button, row
 from napari_histoanno.widgets.relay import listen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_histoanno.project import ModelRun
     from napari_histoanno.session import Session
 
 _COLUMNS = ("Model", "Mean IoU", "Dice", "State")
+_RESUMABLE = ("stopped", "interrupted", "failed")
 _ID_ROLE = Qt.ItemDataRole.UserRole
 
 
@@ -28,6 +31,7 @@ class RunsTable(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
+        self._shown: tuple[ModelRun, ...] = ()
         self.table = QTableWidget(0, len(_COLUMNS))
         self.table.setHorizontalHeaderLabels(list(_COLUMNS))
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
@@ -36,19 +40,18 @@ class RunsTable(QWidget):
         self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.table.setMinimumHeight(100)
+        self.table.setTabKeyNavigation(False)
         self.table.setToolTip(
             "Quality on validation places. The selected model predicts and is retrained, else the newest."
         )
+        self.resume_button = button("Resume", "Go on with a training that was stopped or interrupted", self.resume)
+        self.compare_button = button("Compare", "Show the selected models, or all, class by class", self.compare)
+        self.delete_button = button("Delete", "Delete the selected models and their files", self.delete)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
-        layout.addLayout(
-            row(
-                button("Resume", "Go on with a training that was stopped or interrupted", self.resume),
-                button("Compare", "Show the selected models class by class", self.compare),
-                button("Delete", "Delete the selected models and their files", self.delete),
-            )
-        )
+        layout.addLayout(row(self.resume_button, self.compare_button, self.delete_button))
+        self.table.itemSelectionChanged.connect(self._show_possible)
         for signal in (session.project_changed, session.jobs_changed, session.runs_changed):
             listen(self, signal, self.refresh)
         self.refresh()
@@ -56,23 +59,38 @@ class RunsTable(QWidget):
     def refresh(self, *_: object) -> None:
         """Show the runs as they are now."""
         runs = self._session.runs()[::-1]
-        selected = set(self.selected())
+        if runs != self._shown:
+            selected = set(self.selected())
+            self._shown = runs
+            with QSignalBlocker(self.table):
+                self._fill(runs, selected)
+        self._show_possible()
+
+    def _fill(self, runs: Sequence[ModelRun], selected: set[str]) -> None:
+        self.table.clearSelection()
         self.table.setRowCount(len(runs))
         for place, run in enumerate(runs):
-            name = QTableWidgetItem(run.name)
-            name.setData(_ID_ROLE, run.id)
-            cells = [
-                name,
-                QTableWidgetItem(_figure(run.metrics.get("mean_iou"))),
-                QTableWidgetItem(_figure(run.metrics.get("mean_dice"))),
-                QTableWidgetItem(run.status),
-            ]
-            for column, cell in enumerate(cells):
+            figures = (run.metrics.get("mean_iou"), run.metrics.get("mean_dice"))
+            for column, text in enumerate((run.name, *map(_figure, figures), run.status)):
+                cell = QTableWidgetItem(text)
                 cell.setToolTip(_details(run))
                 self.table.setItem(place, column, cell)
+            self.table.item(place, 0).setData(_ID_ROLE, run.id)
+        model = self.table.selectionModel()
+        rows = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
         for place, run in enumerate(runs):
             if run.id in selected:
-                self.table.selectRow(place)
+                model.select(self.table.model().index(place, 0), rows)
+
+    def _show_possible(self) -> None:
+        """Offer what can be done with what is selected."""
+        project, current = self._session.project, self.current()
+        writable = project is not None and not project.read_only
+        training = any(job.kind == "training" and not job.state.ended for job in self._session.jobs)
+        state = next((run.status for run in self._shown if run.id == current), "")
+        self.resume_button.setEnabled(writable and not training and state in _RESUMABLE)
+        self.compare_button.setEnabled(bool(self._shown))
+        self.delete_button.setEnabled(writable and current is not None)
 
     def selected(self) -> list[str]:
         """Ids of the selected runs, from top to bottom."""

@@ -20,19 +20,22 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_histoanno.annotation import LabelScheme
+from napari_histoanno.project import LockOwner
 from napari_histoanno.widgets.form import SLIDE_FILTER, button, choose_folder, form, group, row
 from napari_histoanno.widgets.relay import listen
 from napari_histoanno.widgets.scheme_editor import SchemeEditor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qtpy.QtCore import QPoint
 
-    from napari_histoanno.annotation import LabelScheme
     from napari_histoanno.project import SlideRecord
     from napari_histoanno.session import Session
 
 _NAME, _PATIENT, _MPP, _SPLIT = range(4)
-_SPLITS = {"": "train or validate", "train": "train", "validation": "validation", "test": "test"}
+_SPLITS = {"": "automatic", "train": "training", "validation": "validation", "test": "test"}
 _ID_ROLE = Qt.ItemDataRole.UserRole
 
 
@@ -49,6 +52,7 @@ class SlidesPage(QWidget):
         self._annotator.setToolTip("Stored with everything you annotate")
         self._annotator.editingFinished.connect(lambda: session.set_annotator(self._annotator.text().strip()))
         self._table = self._make_table()
+        self._shown: list[str] = []
         self._scheme = SchemeEditor()
         self._scheme.valueChanged.connect(self._change_scheme)
         self._scheme.classActivated.connect(session.set_class)
@@ -62,15 +66,14 @@ class SlidesPage(QWidget):
             self._path,
             form(("Annotator", self._annotator)),
         )
-        self._slides_box = group(
-            "Slides",
-            self._table,
-            row(
-                button("Add slides…", "Add slide files; they stay where they are", self.ask_slides),
-                button("Locate…", "Tell where a moved slide file is now", self.ask_locate),
-                button("Remove", "Take the selected slide and its annotations out of the project", self.remove_slide),
-            ),
+        self.add_button = button("Add slides…", "Add slide files; they stay where they are", self.ask_slides)
+        self.locate_button = button("Locate…", "Tell where a moved slide file is now", self.ask_locate)
+        self.remove_button = button(
+            "Remove",
+            "Take the selected slide and its annotations out of the project; undo brings them back",
+            self.remove_slide,
         )
+        self._slides_box = group("Slides", self._table, row(self.add_button, self.locate_button, self.remove_button))
         self._scheme_box = group("Label classes", self._scheme)
         layout = QVBoxLayout(self)
         for box in (project_box, self._slides_box, self._scheme_box):
@@ -104,41 +107,65 @@ class SlidesPage(QWidget):
     def refresh(self, *_: object) -> None:
         """Show the project as it is now."""
         project = self._session.project
-        for box in (self._slides_box, self._scheme_box):
-            box.setEnabled(project is not None)
-        if project is None:
-            self._path.setText("Create or open a project to begin.")
-            self._table.setRowCount(0)
-            return
-        note = f"<br><b>Read only</b>: in use by {project.lock_owner}" if project.read_only else ""
-        self._path.setText(f"<b>{project.path.name}</b>{note}")
-        self._path.setToolTip(str(project.path))
-        self._annotator.setText(project.annotator)
-        self._scheme.setValue(project.scheme)
-        with QSignalBlocker(self._table):
-            self._table.setRowCount(len(project.slides))
-            for place, record in enumerate(project.slides):
-                self._fill_row(place, record)
-                if record.id == self._session.slide_id:
-                    self._table.selectRow(place)
+        writable = project is not None and not project.read_only
+        for part in (self._annotator, self.add_button, self._scheme):
+            part.setEnabled(writable)
+        for part in (self._slides_box, self._scheme_box):
+            part.setEnabled(project is not None)
+        self._path.setText("No project is open." if project is None else f"<b>{project.path.name}</b>")
+        self._path.setToolTip("" if project is None else str(project.path))
+        if project is not None and project.read_only:
+            owner = f": in use by {project.lock_owner}" if project.lock_owner else ""
+            self._path.setText(f"<b>{project.path.name}</b><br><b>Read only</b>{owner}")
+        self._annotator.setText(project.annotator if project is not None else "")
+        self._scheme.setValue(project.scheme if project is not None else LabelScheme())
+        self._show_slides(project.slides if project is not None else (), editable=writable)
 
-    def _fill_row(self, place: int, record: SlideRecord) -> None:
-        name = QTableWidgetItem(record.name)
-        name.setData(_ID_ROLE, record.id)
-        name.setToolTip(f"{record.path}\n{record.width} × {record.height} px")
-        patient = QTableWidgetItem(record.patient)
-        mpp = QTableWidgetItem(f"{record.mpp:.3f}" if record.mpp else "?")
-        for column, item in ((_NAME, name), (_PATIENT, patient), (_MPP, mpp)):
-            self._table.setItem(place, column, item)
+    def _show_slides(self, records: Sequence[SlideRecord], *, editable: bool) -> None:
+        current = self._session.slide_id
+        with QSignalBlocker(self._table):
+            if [record.id for record in records] != self._shown:
+                self._shown = [record.id for record in records]
+                self._table.setRowCount(0)
+                self._table.setRowCount(len(records))
+                for place, record in enumerate(records):
+                    self._make_row(place, record.id)
+            for place, record in enumerate(records):
+                self._fill_row(place, record, editable=editable)
+            if current in self._shown:
+                self._table.setCurrentCell(self._shown.index(current), max(0, self._table.currentColumn()))
+            else:
+                self._table.clearSelection()
+        for part in (self.locate_button, self.remove_button):
+            part.setEnabled(editable and current is not None)
+
+    def _make_row(self, place: int, slide: str) -> None:
+        for column in (_NAME, _PATIENT, _MPP):
+            self._table.setItem(place, column, QTableWidgetItem())
+        self._table.item(place, _NAME).setData(_ID_ROLE, slide)
         split = QComboBox()
         for value, text in _SPLITS.items():
             split.addItem(text, value)
-        split.setCurrentIndex(list(_SPLITS).index(record.split))
-        split.setToolTip("Slides for validation or test are never trained on")
-        split.currentIndexChanged.connect(
-            lambda _, box=split, slide=record.id: self._session.update_slide(slide, split=box.currentData())
-        )
+        split.setToolTip("Slides for validation or test are never trained on; automatic keeps some places aside")
+        split.activated.connect(lambda _: self._session.update_slide(slide, split=split.currentData()))
         self._table.setCellWidget(place, _SPLIT, split)
+
+    def _fill_row(self, place: int, record: SlideRecord, *, editable: bool) -> None:
+        texts = {_NAME: record.name, _PATIENT: record.patient, _MPP: f"{record.mpp:.4g}" if record.mpp else "?"}
+        tips = {
+            _NAME: f"{record.path}\n{record.width} × {record.height} px",
+            _PATIENT: "Slides of one patient are never split between training and validation",
+            _MPP: "Size of a pixel in µm" if record.mpp else "The file does not say how large a pixel is: 0.5 is taken",
+        }
+        for column, text in texts.items():
+            item = self._table.item(place, column)
+            item.setText(text)
+            item.setToolTip(tips[column])
+            flags = item.flags()
+            item.setFlags(flags | Qt.ItemFlag.ItemIsEditable if editable else flags & ~Qt.ItemFlag.ItemIsEditable)
+        split = self._table.cellWidget(place, _SPLIT)
+        split.setCurrentIndex(list(_SPLITS).index(record.split))
+        split.setEnabled(editable)
 
     def _slide_at(self, place: int) -> str | None:
         item = self._table.item(place, _NAME) if place >= 0 else None
@@ -172,6 +199,8 @@ class SlidesPage(QWidget):
 
     def _change_scheme(self, scheme: LabelScheme) -> None:
         self._session.set_scheme(scheme)
+        if self._session.project is not None:
+            self._scheme.setValue(self._session.project.scheme)  # as it was, where the change was refused
 
     def _show_menu(self, position: QPoint) -> None:
         place = self._table.rowAt(position.y())
@@ -179,8 +208,8 @@ class SlidesPage(QWidget):
             return
         self._table.selectRow(place)
         menu = QMenu(self)
-        menu.addAction("Locate…", self.ask_locate)
-        menu.addAction("Remove", self.remove_slide)
+        for each in (self.locate_button, self.remove_button):
+            menu.addAction(each.text(), each.click).setEnabled(each.isEnabled())
         menu.exec(self._table.viewport().mapToGlobal(position))
 
     def ask_new(self) -> None:
@@ -190,7 +219,7 @@ class SlidesPage(QWidget):
             return
         name, accepted = QInputDialog.getText(self, "New project", "Name of the project:", text="my-project")
         if accepted and name.strip():
-            self._session.create_project(Path(parent) / name.strip())
+            self._session.create_project(Path(parent) / name.strip(), annotator=LockOwner.current().owner)
 
     def ask_open(self) -> None:
         """Open a project that the user picks."""

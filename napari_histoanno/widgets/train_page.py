@@ -9,8 +9,11 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QPushButton, QSlid
 from superqt import QCollapsible
 
 from histotrain import Recipe, list_recipes
+from napari_histoanno.jobs.events import JobState
+from napari_histoanno.widgets.background import Background
 from napari_histoanno.widgets.curves import CurvesPlot
 from napari_histoanno.widgets.form import button, form, group, row
+from napari_histoanno.widgets.guide import FactsWatch
 from napari_histoanno.widgets.job_progress import JobProgress
 from napari_histoanno.widgets.relay import listen
 from napari_histoanno.widgets.runs_table import RunsTable
@@ -19,8 +22,9 @@ if TYPE_CHECKING:
     from napari_histoanno.jobs import Job
     from napari_histoanno.layers import ProjectView
     from napari_histoanno.session import Session
+    from napari_histoanno.session.correcting import EditableOptions
 
-_TRAIN, _STOP = "▶  Train && preview", "■  Stop training"
+_TRAIN, _STOP, _STOPPING = "▶  Train && preview", "■  Stop training", "Stopping…"
 _AS: dict[str, Literal["pixel", "polygon"]] = {"pixel mask": "pixel", "polygons": "polygon"}
 _CLASS_MAP = "classes"
 
@@ -28,20 +32,26 @@ _CLASS_MAP = "classes"
 class TrainPage(QWidget):
     """Training, preview, prediction and correction of a session; ``view`` shows what comes back."""
 
-    def __init__(self, session: Session, view: ProjectView | None = None, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        view: ProjectView | None = None,
+        facts: FactsWatch | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._session, self._view = session, view
+        self._facts = FactsWatch(session, self) if facts is None else facts
+        self._background = Background(self)
         self.train_button = QPushButton(_TRAIN)
         self.train_button.setObjectName("train")
         self.train_button.setMinimumHeight(36)
-        self.train_button.setToolTip(
-            "Learn from all that is annotated so far; this view shows the model as it improves"
-        )
         self.train_button.clicked.connect(self._toggle)
         self.progress = JobProgress()
         self.progress.refreshed.connect(self._show_job)
         self.progress.ended.connect(self._after_training)
         self.curves = CurvesPlot()
+        self.curves.setVisible(False)
         self.metrics = QLabel()
         self.metrics.setWordWrap(True)
         self.settings = _RecipeForm()
@@ -57,10 +67,16 @@ class TrainPage(QWidget):
         layout.addWidget(self._predict_box())
         layout.addWidget(group("Models", self.runs))
         layout.addStretch()
-        for signal in (session.project_changed, session.scheme_changed, session.slide_changed):
+        listen(self, session.project_changed, self._on_project)
+        for signal in (session.scheme_changed, session.slide_changed, session.jobs_changed):
             listen(self, signal, self.refresh)
-        for signal in (session.jobs_changed, session.runs_changed, session.predictions_changed):
+        for signal in (session.runs_changed, session.predictions_changed):
             listen(self, signal, self.refresh)
+        if view is not None:
+            listen(self, view.opened, self._take_up_view)
+        self._facts.found.connect(self.refresh)
+        self._background.busy_changed.connect(self.refresh)
+        self.runs.table.itemSelectionChanged.connect(self.refresh)
         self.refresh()
 
     @staticmethod
@@ -68,6 +84,7 @@ class TrainPage(QWidget):
         collapsible = QCollapsible(title)
         collapsible.setContent(content)
         collapsible.collapse(animate=False)
+        collapsible.layout().setContentsMargins(0, 0, 0, 0)
         return collapsible
 
     def _preview_box(self) -> QWidget:
@@ -85,6 +102,7 @@ class TrainPage(QWidget):
         self.where, self.editable_class, self.editable_as = QComboBox(), QComboBox(), QComboBox()
         self.where.addItems(["whole slide", "this view"])
         self.where.setToolTip("Where to predict, and what to make editable")
+        self.where.currentIndexChanged.connect(self.refresh)
         self.editable_class.setToolTip("Which class to make editable")
         self.editable_as.addItems(list(_AS))
         self.editable_as.setToolTip("Pixels can be painted over; polygons can be moved and reshaped")
@@ -93,6 +111,8 @@ class TrainPage(QWidget):
         self.simplify.setValue(1.0)
         self.simplify.setSuffix(" px")
         self.simplify.setToolTip("How far a polygon may stray from the pixels to have fewer corners")
+        self.simplify.setEnabled(False)
+        self.editable_as.currentIndexChanged.connect(self.refresh)
         self.predict_button = button("Predict slide", "Run the model over the slide's tissue", self.predict)
         self.editable_button = button(
             "Make editable", "Turn the prediction into annotations that you can correct", self.make_editable
@@ -114,21 +134,53 @@ class TrainPage(QWidget):
 
     # -- the session's state on screen -----------------------------------------------------------------------------
 
+    def _on_project(self, *_: object) -> None:
+        """Another project: nothing of the one before is said any more."""
+        for progress in (self.progress, self.predict_progress):
+            progress.clear()
+        self.curves.clear()
+        self.curves.setVisible(False)
+        self.metrics.clear()
+        self.refresh()
+
     def refresh(self, *_: object) -> None:
         """Show the session as it is now."""
         session = self._session
         self.setEnabled(session.project is not None)
+        writable = session.project is not None and not session.project.read_only
         training, prediction = self._running("training"), self._running("prediction")
-        self.train_button.setText(_TRAIN if training is None else _STOP)
         if training is not None and self.progress.job is not training:
             self.progress.show_job(training, "Training")
         if prediction is not None and self.predict_progress.job is not prediction:
             self.predict_progress.show_job(prediction, "Predicting")
-        trained = session.newest_model is not None
+        self._show_train_button(training, writable=writable)
+        trained = writable and (self.runs.current() or session.newest_model) is not None
         self.retrain_button.setEnabled(training is None and trained)
-        self.predict_button.setEnabled(prediction is None and trained)
-        self.editable_button.setEnabled(session.newest_prediction is not None)
+        self.predict_button.setEnabled(prediction is None and trained and session.slide_id is not None)
+        self.predict_button.setText("Predict slide" if self.where.currentIndex() == 0 else "Predict view")
+        busy = self._background.busy
+        self.editable_button.setEnabled(writable and not busy and session.newest_prediction is not None)
+        self.editable_button.setText("Taking over…" if busy else "Make editable")
+        self.simplify.setEnabled(_AS[self.editable_as.currentText()] == "polygon")
         self._show_classes()
+
+    def _show_train_button(self, training: Job | None, *, writable: bool) -> None:
+        stopping = training is not None and training.state is JobState.CANCELLING
+        self.train_button.setText(_TRAIN if training is None else _STOPPING if stopping else _STOP)
+        something = bool(self._facts.facts.annotated) or training is not None
+        self.train_button.setEnabled(writable and something and not stopping)
+        self.train_button.setToolTip(
+            "Annotate something first: a few marks of at least two classes"
+            if not something
+            else "Learn from all that is annotated so far; the slide shows the model as it improves"
+            if training is None
+            else "End the training; its best model is kept"
+        )
+
+    def _take_up_view(self, *_: object) -> None:
+        """A slide's layers are new: they show what is chosen here."""
+        self._show_opacity(self.opacity.value())
+        self._show_map(self.shown.currentIndex())
 
     def _running(self, kind: str) -> Job | None:
         """The job of a kind that has not ended."""
@@ -151,6 +203,7 @@ class TrainPage(QWidget):
 
     def _show_job(self, job: Job) -> None:
         status = job.status
+        self.curves.setVisible(bool(status.losses) or self.curves.isVisible())
         quality = [(step, metrics.get("mean_iou", float("nan"))) for step, _, metrics in status.validations]
         self.curves.set_curves(status.losses, quality)
         parts = [
@@ -182,8 +235,13 @@ class TrainPage(QWidget):
 
     def train(self, *, continue_last: bool = False) -> None:
         """Start training on all annotated places."""
-        run = (self.runs.current() or self._session.newest_model) if continue_last else None
-        self._session.start_training(self.settings.value(), continue_from=run)
+        recipe, run = self.settings.value(), None
+        if continue_last:
+            run = self.runs.current() or self._session.newest_model
+            before = next((each for each in self._session.runs() if each.id == run), None)
+            if before is not None:  # the same network at the same resolution, for as long as is asked now
+                recipe = Recipe.model_validate(before.recipe).with_changes(steps=recipe.steps)
+        self._session.start_training(recipe, continue_from=run)
 
     def predict(self) -> None:
         """Predict the slide, or what is in view."""
@@ -194,13 +252,13 @@ class TrainPage(QWidget):
         chosen, prediction = self.editable_class.currentData(), self._session.newest_prediction
         if prediction is None:
             return
-        self._session.make_editable(
-            prediction,
-            bounds=self._bounds(),
-            classes=None if chosen is None else [chosen],
-            as_=_AS[self.editable_as.currentText()],
-            simplify=self.simplify.value(),
-        )
+        options: EditableOptions = {
+            "bounds": self._bounds(),
+            "classes": None if chosen is None else [chosen],
+            "as_": _AS[self.editable_as.currentText()],
+            "simplify": self.simplify.value(),
+        }
+        self._background.start(lambda: self._session.make_editable(prediction, **options))
 
     def _bounds(self) -> tuple[float, float, float, float] | None:
         if self._view is None or self.where.currentIndex() == 0:
