@@ -66,6 +66,11 @@ class Engine:
     ----------
     state_changed : Signal(EngineState)
         Emitted from a background thread.
+
+    Notes
+    -----
+    The private worker is a spawned process. A script that submits jobs therefore keeps its own work behind
+    ``if __name__ == "__main__":``, as with :mod:`multiprocessing`; else the worker would do it once more.
     """
 
     state_changed = Signal(EngineState)

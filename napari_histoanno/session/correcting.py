@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from napari_histoanno.project import PredictionRecord, Project, SlideRecord
 
 _CHUNK = 512
+_LARGEST_OUTLINED = 400e6
+"""Pixels of a prediction that are outlined at once; some gigabytes of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,9 @@ def _outlines(
     min_area: float,
 ) -> Iterator[Annotation]:
     """Records of the predicted objects of a box."""
+    x0, y0, x1, y1 = box
+    if (x1 - x0) * (y1 - y0) / taken.store.downsample**2 > _LARGEST_OUTLINED:
+        raise SessionError("The region is too large to outline at once. Choose a smaller one, or take over pixels.")
     classes, confidence, (left, top) = taken.read(box)
     scale = taken.store.downsample
     origin = (left * scale, top * scale)
