@@ -7,7 +7,9 @@ from napari_histoanno.project.history import History
 from napari_histoanno.project.lock import LockOwner
 from napari_histoanno.project.predictions import PredictionRecord, Predictions
 from napari_histoanno.project.project import Project
-from napari_histoanno.project.rasters import LabelRaster, RasterEdit
+from napari_histoanno.project.provenance import MaskPart, is_predicted_key, predicted_key
+from napari_histoanno.project.raster_edit import RasterEdit
+from napari_histoanno.project.rasters import LabelRaster
 from napari_histoanno.project.runs import ModelRun, ModelRuns
 from napari_histoanno.project.slide_table import SlideRecord
 
@@ -18,6 +20,7 @@ __all__ = [
     "HistoryEntry",
     "LabelRaster",
     "LockOwner",
+    "MaskPart",
     "ModelRun",
     "ModelRuns",
     "PredictionRecord",
@@ -26,4 +29,6 @@ __all__ = [
     "ProjectError",
     "RasterEdit",
     "SlideRecord",
+    "is_predicted_key",
+    "predicted_key",
 ]

@@ -81,6 +81,13 @@ def is_empty(state: ChunkState) -> bool:
     return isinstance(state, int) and state == 0
 
 
+def count(state: ChunkState) -> NDArray[np.int64]:
+    """Pixels of each value in a chunk, shape (256,)."""
+    if isinstance(state, int):
+        return np.bincount([state], minlength=256) * CHUNK * CHUNK
+    return np.bincount(state.ravel(), minlength=256)
+
+
 def chunks_in(shape: tuple[int, int], y0: int, y1: int, x0: int, x1: int) -> list[ChunkKey]:
     """Chunks of a level of this shape that a region touches."""
     rows = range(max(y0, 0) // CHUNK, -(-min(y1, shape[0]) // CHUNK))

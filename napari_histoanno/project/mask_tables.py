@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_histoanno.project.provenance import is_predicted_key
 from napari_histoanno.project.transaction import now
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class MaskTables:
             " ON CONFLICT (slide, annotator) DO UPDATE SET revision = revision + 1",
             (self._number, self.annotator),
         )
-        if self.annotator:
+        if self.annotator and not is_predicted_key(self.annotator):
             transaction.connection.execute("INSERT OR IGNORE INTO annotators VALUES (?, ?)", (self.annotator, now()))
         row = self._row(transaction.connection)
         assert row is not None  # it was just inserted

@@ -26,6 +26,7 @@ from napari_histoanno.project.errors import ProjectError
 from napari_histoanno.project.history import History
 from napari_histoanno.project.lock import FolderLock, LockOwner
 from napari_histoanno.project.predictions import Predictions
+from napari_histoanno.project.provenance import is_predicted_key, predicted_key
 from napari_histoanno.project.raster_store import RasterStore
 from napari_histoanno.project.runs import ModelRuns
 from napari_histoanno.project.scheme_value import SchemeValue
@@ -224,6 +225,8 @@ class Project:
 
     def set_annotator(self, name: str) -> None:
         """Say who annotates from now on; not an undoable action."""
+        if is_predicted_key(name):
+            raise ProjectError("this name is kept for what models predict", "", "Choose another name")
         with self._journal.transaction("set annotator") as transaction, transaction.savepoint():
             transaction.connection.execute("INSERT OR REPLACE INTO meta VALUES ('annotator', ?)", (name,))
             if name:
@@ -318,6 +321,10 @@ class Project:
     def raster_annotators(self, slide: str) -> tuple[str, ...]:
         """Who has painted on a slide."""
         return self._rasters.annotators(slide)
+
+    def predicted_raster(self, slide: str, annotator: str | None = None) -> LabelRaster:
+        """The classes that were predicted at pixels of an annotator's mask and that nobody has touched since."""
+        return self._rasters.get(slide, predicted_key(self.annotator if annotator is None else annotator))
 
 
 def _lock(lock: FolderLock, database: Path, *, read_only: bool) -> tuple[str, LockOwner | None]:

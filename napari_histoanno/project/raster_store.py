@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from napari_histoanno.project.mask_tables import MaskTables
+from napari_histoanno.project.provenance import is_predicted_key, predicted_key
 from napari_histoanno.project.rasters import LabelRaster
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class RasterStore:
                 " AND EXISTS (SELECT 1 FROM chunks c WHERE c.mask = m.mask) ORDER BY mask",
                 (number,),
             ).fetchall()
-        return tuple(str(row[0]) for row in rows)
+        return tuple(str(row[0]) for row in rows if not is_predicted_key(row[0]))
 
     def replay(self, transaction: Transaction, entry: int, *, forward: bool) -> None:
         """Bring the mask chunks before or after an entry back."""
@@ -54,12 +55,17 @@ class RasterStore:
 
     def _get(self, number: int, annotator: str) -> LabelRaster:
         with self._lock:
-            raster = self._rasters.get((number, annotator))
-            if raster is None:
-                with self._journal.database.reading() as connection:
-                    slide, height, width = connection.execute(
-                        "SELECT id, height, width FROM slides WHERE number = ?", (number,)
-                    ).fetchone()
-                raster = LabelRaster(self._journal, MaskTables(slide, number, annotator), (height, width))
-                self._rasters[number, annotator] = raster
-            return raster
+            return self._made(number, annotator)
+
+    def _made(self, number: int, annotator: str) -> LabelRaster:
+        raster = self._rasters.get((number, annotator))
+        if raster is None:
+            predicted = None if is_predicted_key(annotator) else self._made(number, predicted_key(annotator))
+            with self._journal.database.reading() as connection:
+                slide, height, width = connection.execute(
+                    "SELECT id, height, width FROM slides WHERE number = ?", (number,)
+                ).fetchone()
+            tables = MaskTables(slide, number, annotator)
+            raster = LabelRaster(self._journal, tables, (height, width), predicted=predicted)
+            self._rasters[number, annotator] = raster
+        return raster

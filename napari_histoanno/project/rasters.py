@@ -23,16 +23,16 @@ from napari_histoanno.project.chunks import (
     chunks_in,
     clip,
     coarser,
+    count,
     decode,
     dense,
     encode,
     is_empty,
-    overlap,
     paste,
-    same,
-    settled,
 )
 from napari_histoanno.project.errors import ProjectError
+from napari_histoanno.project.provenance import MaskPart
+from napari_histoanno.project.raster_edit import RasterEdit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -60,11 +60,20 @@ class LabelRaster:
         The rows of this mask.
     shape : (int, int)
         (height, width) at level 0.
+    predicted : LabelRaster, optional
+        The classes that a model predicted at pixels of this mask; None for such a mask itself.
+
+    Attributes
+    ----------
+    confirmed, unconfirmed : MaskPart
+        The pixels that a person painted or confirmed, and those that were predicted and nobody has touched.
     """
 
     chunk = CHUNK
 
-    def __init__(self, journal: Journal, tables: MaskTables, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, journal: Journal, tables: MaskTables, shape: tuple[int, int], *, predicted: LabelRaster | None = None
+    ) -> None:
         self.slide = tables.slide
         self.annotator = tables.annotator
         self.shape = shape
@@ -72,13 +81,19 @@ class LabelRaster:
         while max(self.level_shape(self.levels - 1)) > COARSEST:
             self.levels += 1
         self._journal = journal
-        self._tables = tables
+        self.tables = tables
         self._cache = ChunkCache(CACHE_BYTES)
-        self._lock = threading.RLock()
+        self._predicted = predicted
+        # One lock for both, so that whoever reads both sees the same commit of them.
+        self.lock: threading.RLock = threading.RLock() if predicted is None else predicted.lock
         self._revision = -1
         """The mask's revision that a read-only project has cached."""
         self._editing = False
         self._counted: dict[int, NDArray[np.int64]] = {}
+        if predicted is not None:
+            both = (tables, predicted.tables)
+            self.confirmed = MaskPart(self, journal, both, predicted=False)
+            self.unconfirmed = MaskPart(self, journal, both, predicted=True)
 
     def level_shape(self, level: int) -> tuple[int, int]:
         """(height, width) at a level; odd sizes are rounded up."""
@@ -105,11 +120,11 @@ class LabelRaster:
 
     def _versions(self) -> dict[ChunkKey, int]:
         with self._journal.database.reading() as connection:
-            return self._tables.versions(connection)
+            return self.tables.versions(connection)
 
     def bounds_of_labels(self) -> tuple[int, int, int, int] | None:
         """Tight box (x0, y0, x1, y1) around everything labelled, level-0 pixels; None if nothing is."""
-        with self._lock:  # no commit in between
+        with self.lock:  # no commit in between
             keys = self.keys()
             rows, columns = {k[0] for k in keys}, {k[1] for k in keys}
             edges = [k for k in keys if k[0] in (min(rows), max(rows)) or k[1] in (min(columns), max(columns))]
@@ -130,10 +145,10 @@ class LabelRaster:
     def counts(self) -> dict[int, int]:
         """Labelled level-0 pixels of each class; classes without any are absent."""
         with self._journal.database.snapshot() as connection:
-            versions = self._tables.versions(connection)
+            versions = self.tables.versions(connection)
             counted = {version: self._counted[version] for version in versions.values() if version in self._counted}
             for version in set(versions.values()) - counted.keys():
-                counted[version] = _count(decode(self._tables.load_version(connection, version)))
+                counted[version] = count(decode(self.tables.load_version(connection, version)))
         if self._journal.current is None:  # else it may be rolled back, and its numbers given again
             self._counted = counted
         total = sum((counted[version] for version in versions.values()), np.zeros(256, np.int64))
@@ -145,21 +160,41 @@ class LabelRaster:
         transaction = self._journal.current
         pending = transaction.states.get(self, {}) if transaction else {}
         states = {key: pending[key] for key in keys if key in pending}
-        with self._lock:
+        with self.lock:
             if not database.read_only:
                 states |= self._cached(keys, states)
             missing = [key for key in keys if key not in states]
             if not missing:
                 return states
             with database.snapshot() as connection:
-                if database.read_only:
-                    self._follow(connection)
-                    states |= self._cached(missing, states)
-                    missing = [key for key in missing if key not in states]
-                for key, data in self._tables.load(connection, missing):
-                    states[key] = decode(data)
-                    self._cache.put(key, states[key])
+                return states | self.load(connection, missing)
+
+    def both(self, keys: list[LevelKey]) -> tuple[dict[LevelKey, ChunkState], dict[LevelKey, ChunkState]]:
+        """States of chunks and of what was predicted there, all of one commit."""
+        marks = self._predicted
+        if marks is None:
+            raise ProjectError("this mask holds nothing but predictions", "", "Ask the annotator's own")
+        database = self._journal.database
+        with self.lock:
+            if not database.read_only:
+                return self.states(keys), marks.states(keys)
+            with database.snapshot() as connection:
+                return self.load(connection, keys), marks.load(connection, keys)
+
+    def load(self, connection: sqlite3.Connection, keys: list[LevelKey]) -> dict[LevelKey, ChunkState]:
+        """States of chunks as a connection sees them; for whoever holds :attr:`lock`."""
+        states = {}
+        if self._journal.database.read_only:
+            self._follow(connection)
+            states = self._cached(keys, {})
+        for key, data in self.tables.load(connection, [key for key in keys if key not in states]):
+            states[key] = decode(data)
+            self._cache.put(key, states[key])
         return states
+
+    def holds_predictions(self, key: ChunkKey) -> bool:
+        """Whether something in a level-0 chunk was predicted and not touched since."""
+        return self._predicted is not None and not is_empty(self._predicted.states([(0, *key)])[0, *key])
 
     def _cached(self, keys: Iterable[LevelKey], known: Mapping[LevelKey, ChunkState]) -> dict[LevelKey, ChunkState]:
         found = ((key, self._cache.get(key)) for key in keys if key not in known)
@@ -167,7 +202,7 @@ class LabelRaster:
 
     def _follow(self, connection: sqlite3.Connection) -> None:
         """Forget the cache if the owning process has changed the mask."""
-        revision = self._tables.revision(connection)
+        revision = self.tables.revision(connection)
         if revision != self._revision:
             self._cache.clear()
             self._revision = revision
@@ -175,11 +210,19 @@ class LabelRaster:
     # ---- editing
 
     @contextmanager
-    def edit(self, action: str = "paint") -> Iterator[RasterEdit]:
+    def edit(self, action: str = "paint", *, predicted: bool = False) -> Iterator[RasterEdit]:
         """Change level-0 chunks in one undoable action.
 
         Nothing is written before the block ends, and nothing at all if it ends with an exception. Afterwards
         ``changed`` of the edit names the chunks that are different.
+
+        Parameters
+        ----------
+        action : str
+            Name in the history.
+        predicted : bool
+            The edit takes over what a model said: what it changes is predicted until a person says something there.
+            Otherwise all that is written becomes the person's, the class that was predicted there included.
 
         Raises
         ------
@@ -192,7 +235,7 @@ class LabelRaster:
                 raise ProjectError("the mask is being edited already", "", "Finish that edit first")
             self._editing = True
             try:
-                edit = RasterEdit(self)
+                edit = RasterEdit(self, predicted=predicted)
                 yield edit
                 self._commit(edit, action)
             finally:
@@ -226,27 +269,35 @@ class LabelRaster:
 
     def _commit(self, edit: RasterEdit, action: str) -> None:
         states = edit.finished()
-        if not states:
+        marks = edit.remarked(states, self._predicted) if self._predicted is not None else {}
+        if not (states or marks):
             return
         with self._journal.transaction(action) as transaction, transaction.savepoint():
-            blobs = {key: encode(state) if not is_empty(state) else None for key, state in states.items()}
-            self._tables.replace(transaction, blobs)
-            self._derive(transaction, states)
+            self.replace(transaction, states)
+            if self._predicted is not None:
+                self._predicted.replace(transaction, marks)
         edit.changed = frozenset(states)
+
+    def replace(self, transaction: Transaction, states: Mapping[ChunkKey, ChunkState]) -> None:
+        """Give level-0 chunks new states, settled, with their inverse and all coarser levels."""
+        if states:
+            blobs = {key: encode(state) if not is_empty(state) else None for key, state in states.items()}
+            self.tables.replace(transaction, blobs)
+            self._derive(transaction, states)
 
     def restore(self, transaction: Transaction, versions: Mapping[ChunkKey, int | None]) -> None:
         """Make other versions of level-0 chunks the live ones, for undo and redo."""
         if self._editing:
             raise ProjectError("the mask is being edited", "", "Finish that edit first")
-        blobs = {key: self._tables.load_version(transaction.connection, v) for key, v in versions.items()}
-        self._tables.point(transaction, versions)
+        blobs = {key: self.tables.load_version(transaction.connection, v) for key, v in versions.items()}
+        self.tables.point(transaction, versions)
         self._derive(transaction, {key: decode(data) for key, data in blobs.items()})
 
     def _derive(self, transaction: Transaction, states: Mapping[ChunkKey, ChunkState]) -> None:
         """Bring the coarser levels and the transaction's view of them up to date."""
         new: dict[LevelKey, ChunkState] = {(0, *key): state for key, state in states.items()}
         above = coarser(states, self.levels, lambda key: self.states([key])[key])
-        self._tables.write_coarse(
+        self.tables.write_coarse(
             transaction, {key: encode(state) if not is_empty(state) else None for key, state in above.items()}
         )
         transaction.states.setdefault(self, {}).update(new | above)
@@ -256,86 +307,9 @@ class LabelRaster:
 
     def publishing(self) -> AbstractContextManager[Any]:
         """Keeps readers out while a commit happens."""
-        return self._lock
+        return self.lock
 
     def publish(self, states: Mapping[LevelKey, ChunkState]) -> None:
         """Take over what was committed."""
         for key, state in states.items():
             self._cache.put(key, state)
-
-
-def _count(state: ChunkState) -> NDArray[np.int64]:
-    """Pixels of each value in a chunk."""
-    if isinstance(state, int):
-        return np.bincount([state], minlength=256) * CHUNK * CHUNK
-    return np.bincount(state.ravel(), minlength=256)
-
-
-class RasterEdit:
-    """Level-0 chunks being changed; made by :meth:`LabelRaster.edit`."""
-
-    def __init__(self, raster: LabelRaster) -> None:
-        self.changed: frozenset[ChunkKey] = frozenset()
-        """After the edit: the chunks that are different."""
-        self._raster = raster
-        self._states: dict[ChunkKey, ChunkState] = {}
-
-    def chunk(self, cy: int, cx: int) -> Pixels:
-        """The writable pixels of a chunk, uint8, shape (512, 512); what lies beyond the slide is ignored."""
-        state = self._states.get((cy, cx))
-        if isinstance(state, np.ndarray):
-            return state
-        pixels = dense(self._current(cy, cx) if state is None else state)
-        self._states[cy, cx] = pixels
-        return pixels
-
-    def fill(self, cy: int, cx: int, value: int) -> None:
-        """Give a whole chunk one class id."""
-        self._check(cy, cx)
-        if not 0 <= value <= 255:
-            raise ValueError(f"a class id lies in 0 … 255, not {value}")
-        self._states[cy, cx] = int(value)
-
-    def read(self, y0: int, y1: int, x0: int, x1: int) -> Pixels:
-        """Level-0 class ids of a region as this edit leaves them; see :meth:`LabelRaster.read`."""
-        out = self._raster.read(0, y0, y1, x0, x1)
-        for key in chunks_in(self._raster.shape, y0, y1, x0, x1):
-            if key in self._states:
-                paste(out, (y0, x0), key, self._states[key])
-        clip(out, (y0, x0), self._raster.shape)
-        return out
-
-    def write(self, y0: int, x0: int, block: Pixels, *, mask: NDArray[np.bool_] | None = None) -> None:
-        """Write a block at a place, where ``mask`` says so, clipped to the slide."""
-        height, width = block.shape
-        for cy, cx in chunks_in(self._raster.shape, y0, y0 + height, x0, x0 + width):
-            inside, part = overlap((y0, x0), block.shape, (cy, cx))
-            if mask is None:
-                self.chunk(cy, cx)[inside] = block[part]
-            elif mask[part].any():
-                np.copyto(self.chunk(cy, cx)[inside], block[part], where=mask[part])
-
-    def finished(self) -> dict[ChunkKey, ChunkState]:
-        """The chunks that are different now, settled, empty beyond the slide."""
-        before = self._raster.states([(0, *key) for key in self._states])
-        # Copies: whoever still holds an array of this edit must not write into what was committed.
-        after = {key: settled(self._within_slide(key, state)) for key, state in self._states.items()}
-        return {key: state for key, state in after.items() if not same(before[0, *key], state)}
-
-    def _within_slide(self, key: ChunkKey, state: ChunkState) -> ChunkState:
-        height, width = self._raster.shape
-        cut = (key[0] + 1) * CHUNK > height or (key[1] + 1) * CHUNK > width
-        if isinstance(state, int) and not (state and cut):
-            return state
-        pixels = dense(state)
-        clip(pixels, (key[0] * CHUNK, key[1] * CHUNK), self._raster.shape)
-        return pixels
-
-    def _current(self, cy: int, cx: int) -> ChunkState:
-        self._check(cy, cx)
-        return self._raster.states([(0, cy, cx)])[0, cy, cx]
-
-    def _check(self, cy: int, cx: int) -> None:
-        height, width = self._raster.shape
-        if not (0 <= cy * CHUNK < height and 0 <= cx * CHUNK < width):
-            raise IndexError(f"chunk ({cy}, {cx}) lies outside a mask of {width} x {height} px")
