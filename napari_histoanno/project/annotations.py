@@ -30,6 +30,7 @@ _INSERT = (
     f"INSERT INTO annotations (version, rank, live, {', '.join(annotation_rows.COLUMNS)})"
     f" VALUES (?, ?, 1, {', '.join('?' * len(annotation_rows.COLUMNS))})"
 )
+_NEAR = 1e-3
 # The index holds 32-bit floats and cannot divide nodes around infinite boxes; exact bounds are in the table.
 _INDEX = (
     "INSERT INTO annotation_boxes"
@@ -247,11 +248,11 @@ class AnnotationStore:
         source, conditions, values = "FROM annotations a", ["a.live"], list[Any]()
         if bounds is not None:
             x0, y0, x1, y1 = map(float, bounds)
-            # The index rounds to 32 bits, outwards: the exact bounds decide.
+            # The index rounds to 32 bits and gives near misses too: the exact bounds decide.
             source = "FROM annotation_boxes b CROSS JOIN annotations a ON a.version = b.version"
             conditions += ["b.x0 <= ? AND b.x1 >= ? AND b.y0 <= ? AND b.y1 >= ?"]
             conditions += ["a.x0 <= ? AND a.x1 >= ? AND a.y0 <= ? AND a.y1 >= ?"]
-            values += [x1, x0, y1, y0] * 2
+            values += [x1 + _NEAR, x0 - _NEAR, y1 + _NEAR, y0 - _NEAR, x1, x0, y1, y0]
             if number is not None:
                 conditions.append("b.slide0 <= ? AND b.slide1 >= ?")
                 values += [number, number]

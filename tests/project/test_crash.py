@@ -156,20 +156,22 @@ def test_a_full_disk_loses_the_action_and_nothing_else(project: Project, slide: 
     np.testing.assert_array_equal(raster.read(0, 0, 3 * CHUNK, 0, 3 * CHUNK), noise(0))
 
 
-def test_a_group_that_met_a_full_disk_is_not_saved_even_if_it_carries_on(project: Project, slide: SlideRecord) -> None:
+@pytest.mark.parametrize("carries_on", [False, True])
+def test_a_group_that_met_a_full_disk_is_not_saved(project: Project, slide: SlideRecord, carries_on: bool) -> None:
     raster, dot = project.raster(slide.id), Annotation(slide.id, Granularity.POINT, Point(1, 1), 1)
 
-    def carry_on() -> None:
+    def group() -> None:
         with project.transaction("group"):
             project.annotations.add([dot])
             fill_up(project, 3)
             with pytest.raises(ProjectError, match="make room"):
                 raster.write(0, 0, noise(1))
             make_room(project)
-            project.annotations.add([dot.derived()])
+            if carries_on:
+                project.annotations.add([dot.derived()])
 
     with pytest.raises(ProjectError, match="was not saved"):
-        carry_on()
+        group()
     assert project.annotations.count() == 0
     assert raster.counts() == {}
     project.annotations.add([dot])

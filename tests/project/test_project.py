@@ -158,6 +158,7 @@ def test_a_transaction_is_one_entry_and_one_undo(project: Project, slide: SlideR
     scheme = project.scheme
     with project.transaction("import"):
         project.set_scheme(scheme.with_class("fat"))
+        project.set_scheme(scheme.with_class("vessel"))
         (record,) = project.annotations.add([dot(slide)])
         moved = record.changed(geometry=Point(5.0, 5.0))
         project.annotations.update([moved])
@@ -170,6 +171,7 @@ def test_a_transaction_is_one_entry_and_one_undo(project: Project, slide: SlideR
     assert project.scheme == scheme
     project.history.redo()
     assert project.annotations.query() == [moved]
+    assert "vessel" in project.scheme
 
 
 def test_a_failed_transaction_leaves_nothing(project: Project, slide: SlideRecord) -> None:

@@ -258,6 +258,27 @@ def test_an_edit_with_an_exception_writes_nothing(small: LabelRaster) -> None:
     small.write(0, 0, np.ones((1, 1), np.uint8))
 
 
+def test_a_part_of_a_group_that_fails_leaves_the_mask_of_before(small: LabelRaster, project: Project) -> None:
+    with project.transaction("group"):
+        small.write(0, 0, np.ones((1, 1), np.uint8))
+        with suppress(KeyError), project.transaction("part"):
+            small.write(0, 0, np.full((9, 9), 2, np.uint8))
+            assert small.counts() == {2: 81}
+            raise KeyError
+        assert small.read(0, 0, 2, 0, 2).tolist() == [[1, 0], [0, 0]]
+    assert small.read(0, 0, 2, 0, 2).tolist() == [[1, 0], [0, 0]]
+    assert small.counts() == {1: 1}
+
+
+def test_counts_know_nothing_of_what_was_rolled_back(small: LabelRaster, project: Project) -> None:
+    with suppress(KeyError), project.transaction("group"):
+        small.write(0, 0, np.full((9, 9), 2, np.uint8))
+        assert small.counts() == {2: 81}
+        raise KeyError
+    small.write(0, 0, np.ones((5, 5), np.uint8))
+    assert small.counts() == {1: 25}
+
+
 def test_a_mask_is_edited_by_one_edit_at_a_time(small: LabelRaster, project: Project) -> None:
     small.write(0, 0, np.ones((1, 1), np.uint8))
     with small.edit() as edit:
