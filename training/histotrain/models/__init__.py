@@ -1,68 +1,39 @@
-"""Networks by name: ``decoder/encoder``, such as ``unet/resnet18`` or ``fpn/mobilenet_v2``.
+"""Networks by name.
 
-Every network takes float images (N, 3, H, W) of any height and width and gives logits (N, C, H, W). ``unet/resnet18``
-and ``unet/resnet34`` are built here, layer for layer like those of segmentation-models-pytorch and with the same
-parameter names (a test holds them together); everything else comes from that package, whose import alone takes longer
-than a first useful preview should.
+- ``decoder/encoder``, such as ``unet/resnet18`` or ``fpn/mobilenet``: ``unet/resnet18`` and ``unet/resnet34`` are
+  built here, layer for layer like those of segmentation-models-pytorch and with the same parameter names (a test holds
+  them together); everything else comes from that package, whose import alone takes longer than a first useful preview
+  should.
+- ``classify/…``: patch classifiers, through timm.
+- the networks of single papers, one module for each family, such as ``dmmn-m3`` or ``bokhorst-unet``.
+
+Every network takes float images (N, 3, H, W) of any height and width and gives logits (N, C, H, W); classifiers give
+(N, C). What it takes or gives beside that, its class says. Names can be listed without torch.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from histotrain.errors import TrainingError
-from histotrain.models.anysize import AnySize
-from histotrain.models.resnet_unet import LAYOUTS, ResNetUnet
+from histotrain.models.catalogue import (
+    DECODERS,
+    ENCODER_ALIASES,
+    ENCODERS,
+    FAMILIES,
+    OWN_UNETS,
+    Task,
+    combines,
+    list_models,
+    task_of,
+)
+from histotrain.models.magnifications import magnifications_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["AnySize", "build_model", "list_models"]
-
-DECODERS = {
-    "unet": "U-Net",
-    "unetplusplus": "U-Net++, nested skip connections",
-    "fpn": "feature pyramid network",
-    "linknet": "LinkNet, skips by addition: the fastest here",
-    "manet": "MA-Net, attention over scales",
-    "pan": "pyramid attention network",
-    "pspnet": "PSPNet, pooled context",
-    "deeplabv3": "DeepLabV3, dilated context",
-    "deeplabv3plus": "DeepLabV3+, dilated context with a decoder",
-    "upernet": "UPerNet, pooled context and a pyramid",
-}
-ENCODERS = (
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "vgg16",
-    "vgg16_bn",
-    "mobilenet_v2",
-    "efficientnet-b0",
-    "densenet121",
-    "mit_b0",
-)
-"""The encoders that are listed; any other of segmentation-models-pytorch ("tu-…" for timm's) can be named too."""
-
-_DEEP_ONLY = {"vgg16", "vgg16_bn", "densenet121", "mit_b0"}
-_NEEDS_DILATION = {"pan", "deeplabv3", "deeplabv3plus"}
-
-
-def list_models() -> dict[str, str]:
-    """Names for `build_model`, each with one line."""
-    return {
-        f"{decoder}/{encoder}": f"{line}, {encoder} encoder"
-        for decoder, line in DECODERS.items()
-        for encoder in ENCODERS
-        if combines(decoder, encoder)
-    }
-
-
-def combines(decoder: str, encoder: str) -> bool:
-    """Whether segmentation-models-pytorch can join the two."""
-    if decoder in _NEEDS_DILATION:
-        return encoder not in _DEEP_ONLY
-    return not (encoder == "mit_b0" and decoder in {"linknet", "unetplusplus"})
+__all__ = ["DECODERS", "ENCODERS", "Task", "build_model", "list_models", "magnifications_of", "task_of"]
 
 
 def build_model(name: str, classes: int) -> nn.Module:
@@ -71,29 +42,54 @@ def build_model(name: str, classes: int) -> nn.Module:
     Parameters
     ----------
     name : str
-        ``decoder/encoder``; `list_models` has the usual ones. A decoder alone gets the resnet18 encoder.
+        `list_models` has the usual ones. A decoder alone gets the resnet18 encoder; ``dmmn-…`` may be followed by its
+        magnifications, see `magnifications_of`.
     classes : int
         Number of output channels C, at least 1.
 
     Returns
     -------
     nn.Module
-        Float (N, 3, H, W) in, float logits (N, C, H, W) out, any H and W.
+        Float (N, 3, H, W) in, any H and W; float logits out, (N, C, H, W), or (N, C) from classifiers.
 
     Raises
     ------
     TrainingError
-        If there is no such network.
+        If there is no such network, or a package it needs is missing.
     """
     if classes < 1:
         raise TrainingError("a network needs at least one class")
-    decoder, _, encoder = name.lower().partition("/")
-    encoder = encoder or "resnet18"
+    name = name.lower()
+    if name in FAMILIES:
+        return _of_family(name, classes)
+    kind, _, detail = name.partition("/")
+    if kind == "classify":
+        from histotrain.models.classifiers import PatchClassifier
+
+        return PatchClassifier(detail or "resnet18", classes)
+    if kind.startswith("dmmn-") and kind in FAMILIES:
+        return _of_family(kind, classes, magnifications_of(name))
+    return _segmenter(name, kind, ENCODER_ALIASES.get(detail, detail or "resnet18"), classes)
+
+
+def _of_family(name: str, classes: int, *options: object) -> nn.Module:
+    family = FAMILIES[name]
+    builder = getattr(importlib.import_module(f"histotrain.models.{family.module}"), family.builder)
+    net: nn.Module = builder(*family.first, classes, *options)
+    return net
+
+
+def _segmenter(name: str, decoder: str, encoder: str, classes: int) -> nn.Module:
+    from histotrain.models.anysize import AnySize
+
     if decoder not in DECODERS or not combines(decoder, encoder):
         raise TrainingError(
-            f"there is no network {name!r}", hint=f"Try unet/resnet18, or another decoder: {', '.join(DECODERS)}."
+            f"there is no network {name!r}",
+            hint=f"Try unet/resnet18, another decoder ({', '.join(DECODERS)}), or one of: {', '.join(FAMILIES)}.",
         )
-    if decoder == "unet" and encoder in LAYOUTS:
+    if decoder == "unet" and encoder in OWN_UNETS:
+        from histotrain.models.resnet_unet import LAYOUTS, ResNetUnet
+
         return AnySize(ResNetUnet(LAYOUTS[encoder], classes), divisor=32)
     from histotrain.models.smp import build_smp
 

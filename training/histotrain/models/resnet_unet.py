@@ -40,7 +40,8 @@ class ResNetUnet(nn.Module):
         self.encoder = ResNetEncoder(layout)
         self.decoder = UnetDecoder()
         self.segmentation_head = nn.Sequential(nn.Conv2d(DECODER_WIDTHS[-1], classes, 3, padding=1))
-        _initialise(self)
+        initialise_encoder(self.encoder)
+        _initialise_rest(self)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.segmentation_head(self.decoder(self.encoder(images)))
@@ -48,7 +49,7 @@ class ResNetUnet(nn.Module):
 
 
 class ResNetEncoder(nn.Module):
-    """Feature maps at 1/2, 1/4 … 1/32 of the input."""
+    """Feature maps at 1/2, 1/4 … 1/32 of the input; fewer if the layout has fewer than four stages."""
 
     def __init__(self, layout: Sequence[int]) -> None:
         super().__init__()
@@ -56,7 +57,8 @@ class ResNetEncoder(nn.Module):
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         before = 64
-        for stage, (width, blocks) in enumerate(zip(WIDTHS, layout, strict=True), 1):
+        self.stages = len(layout)
+        for stage, (width, blocks) in enumerate(zip(WIDTHS, layout, strict=False), 1):
             stride = 1 if stage == 1 else 2
             layers = [BasicBlock(before, width, stride), *(BasicBlock(width, width, 1) for _ in range(blocks - 1))]
             self.add_module(f"layer{stage}", nn.Sequential(*layers))
@@ -65,7 +67,7 @@ class ResNetEncoder(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         features = [F.relu(self.bn1(self.conv1(images)), inplace=True)]
         x = self.maxpool(features[0])
-        for stage in range(1, 5):
+        for stage in range(1, self.stages + 1):
             x = self.get_submodule(f"layer{stage}")(x)
             features.append(x)
         return features
@@ -134,10 +136,14 @@ def _conv_norm(before: int, width: int) -> nn.Sequential:
     )
 
 
-def _initialise(model: ResNetUnet) -> None:
-    for module in model.encoder.modules():
+def initialise_encoder(encoder: nn.Module) -> None:
+    """First weights of a ResNet's convolutions, as in torchvision."""
+    for module in encoder.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def _initialise_rest(model: ResNetUnet) -> None:
     for module in model.decoder.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_uniform_(module.weight, mode="fan_in", nonlinearity="relu")
