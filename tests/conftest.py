@@ -16,3 +16,13 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"no real data: {REAL_DATA} does not exist (set HISTOANNO_REAL_DATA)")
     return REAL_DATA
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests marked slow out, unless the command line's -m says what to do with them."""
+    if "slow" in str(config.getoption("-m") or ""):
+        return
+    slow = {item for item in items if item.get_closest_marker("slow")}
+    if slow:
+        config.hook.pytest_deselected(items=list(slow))
+        items[:] = [item for item in items if item not in slow]
