@@ -17,6 +17,7 @@ def test_sparse_is_the_papers() -> None:
     sparse = Recipe.named("sparse")
     assert (sparse.mpp, sparse.patch_size, sparse.batch_size, sparse.learning_rate) == (1.0, 384, 8, 1e-5)
     assert sparse.steps == 300 * 750
+    assert sparse.model == "bokhorst-unet"
     assert [Recipe.named(n).balancing for n in ("sparse-none", "sparse-instance", "sparse")] == [
         "none",
         "instance",

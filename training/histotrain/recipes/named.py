@@ -13,6 +13,7 @@ from histotrain.recipes.recipe import AugmentSettings, Recipe
 
 _SPARSE = Recipe(
     name="sparse",
+    model="bokhorst-unet",
     mpp=1.0,
     patch_size=384,
     batch_size=8,
