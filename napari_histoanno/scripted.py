@@ -94,7 +94,7 @@ def annotate(slide: Slide, *, fields: int = 3, clicks: int = 25, strokes: int = 
     for field in sorted(looked_at, key=lambda field: len(field.nuclei), reverse=True)[:fields]:
         marks += [Mark(Point(*field.to_level0(xy)), Granularity.POINT, NUCLEUS) for xy in field.nuclei[:clicks]]
     for name, pen_um in ((STROMA, _STROKE_UM), (CYTOPLASM, _FINE_STROKE_UM)):
-        for field in sorted(looked_at, key=lambda field: int(field.plain[name].sum()), reverse=True)[:fields]:
+        for field in sorted(looked_at, key=lambda field: int(field.plain[name].sum()), reverse=True)[: 2 * fields]:
             lines = _lines_inside(field.plain[name], pen_um / field.mpp, strokes, rng)
             marks += _scribbles([[field.to_level0(xy) for xy in line] for line in lines], pen_um / _mpp(slide), name)
     return marks + _glass_marks(slide, strokes, rng)

@@ -38,7 +38,6 @@ def worker_environment() -> dict[str, str]:
     return {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
-        "NUMBA_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "DASK_LOGGING__DISTRIBUTED": "error",

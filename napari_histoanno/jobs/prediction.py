@@ -7,7 +7,11 @@ import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
+
+import cv2
+import numpy as np
 
 from histotrain.checkpoint import load_model
 from histotrain.events import Finished, Notice, Progressed
@@ -17,12 +21,10 @@ from napari_histoanno.annotation.scheme import PALETTE
 from napari_histoanno.jobs.events import PredictionBlock
 from napari_histoanno.jobs.prediction_store import PredictionInfo, PredictionStore
 from napari_histoanno.project import Project
-from napari_histoanno.slides import tissue_mask
+from napari_histoanno.slides import TissueMask, tissue_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-
-    import numpy as np
 
     from histotrain.checkpoint import LoadedModel
     from histotrain.events import Event
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 _FALLBACK_MPP = 0.5
 _BLOCKS_IN_FLIGHT = 4
+_TISSUE_UM = 8.0
+_MARGIN_UM = 16.0
 
 
 def run(spec: PredictionSpec, channel: Channel) -> Iterator[Event]:
@@ -68,17 +72,19 @@ def run(spec: PredictionSpec, channel: Channel) -> Iterator[Event]:
             run=spec.model.name,
             region=spec.region,
         )
+        tissue = tissue_mask(slide, mpp=_TISSUE_UM) if spec.tissue_only else None
         store = PredictionStore.create(spec.output, info, keep_probabilities=spec.keep_probabilities)
         blocks = predict(
             model,
             frame.read,
             frame.size,
-            mask=frame.mask() if spec.tissue_only else None,
+            mask=frame.holds(tissue) if tissue is not None else None,
             region=frame.region(spec.region),
             options=PredictOptions(tile=spec.tile, overlap=min(spec.overlap, spec.tile // 2 - 1), tta=spec.tta),
         )
         stack.enter_context(closing(cast("Generator[PredictedBlock]", blocks)))
-        yield from _written(store, blocks, channel)
+        kept = blocks if tissue is None else _on_tissue(blocks, tissue, frame.downsample)
+        yield from _written(store, kept, channel)
 
 
 class _Frame:
@@ -93,9 +99,7 @@ class _Frame:
     def read(self, x: int, y: int, w: int, h: int) -> np.ndarray:
         return self._slide.read_scaled((x * self.downsample, y * self.downsample), self.downsample, (w, h))
 
-    def mask(self) -> Callable[[int, int, int, int], bool]:
-        tissue = tissue_mask(self._slide)
-
+    def holds(self, tissue: TissueMask) -> Callable[[int, int, int, int], bool]:
         def holds_tissue(x: int, y: int, w: int, h: int) -> bool:
             return tissue.fraction(*(value * self.downsample for value in (x, y, w, h))) > 0
 
@@ -108,6 +112,25 @@ class _Frame:
         x0, y0, x1, y1 = (value / self.downsample for value in bounds)
         left, top = math.floor(x0), math.floor(y0)
         return left, top, math.ceil(x1) - left, math.ceil(y1) - top
+
+
+def _on_tissue(blocks: Iterator[PredictedBlock], tissue: TissueMask, downsample: float) -> Iterator[PredictedBlock]:
+    """Blocks in which glass, but for a margin around the tissue, is not predicted: tiles are too coarse to say it."""
+    side = 2 * math.ceil(_MARGIN_UM / _TISSUE_UM) + 1
+    near = cv2.dilate(tissue.mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    for block in blocks:
+        height, width = block.classes.shape
+        rows, columns = (
+            np.minimum(((np.arange(size) + start + 0.5) * downsample / tissue.downsample).astype(int), most - 1)
+            for size, start, most in zip((height, width), (block.y, block.x), near.shape, strict=True)
+        )
+        shown = near[rows][:, columns]
+        yield replace(
+            block,
+            classes=block.classes * shown,
+            confidence=block.confidence * shown,
+            probabilities=block.probabilities * shown,
+        )
 
 
 def _classes(model: LoadedModel) -> tuple[LabelClass, ...]:
