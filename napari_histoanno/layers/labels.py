@@ -360,8 +360,9 @@ def commit(raster: LabelRaster, edit: Edit) -> None:
             if mask is None:
                 changes.fill(row, column, edit.label)
             elif mask.any():
-                chunk = changes.chunk(row, column)
-                chunk[: mask.shape[0], : mask.shape[1]][mask] = edit.label
+                # Written, not assigned: painting the class that was predicted there confirms it.
+                block = np.broadcast_to(np.uint8(edit.label), mask.shape)
+                changes.write(row * size, column * size, block, mask=mask)
 
 
 def _chunk_mask(raster: LabelRaster, edit: Edit, cell: tuple[int, int], read: Any) -> npt.NDArray[np.bool_] | None:

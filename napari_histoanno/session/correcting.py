@@ -1,8 +1,8 @@
 """Turning what a model said into annotations that a person can correct.
 
 Pixels go into the annotator's own mask, because that is where the brush works, and only where nothing is labelled yet
-unless asked otherwise; outlines become records of their own, marked as predicted and unreviewed, with the model's
-confidence. Either way it is one undoable action.
+unless asked otherwise; outlines become records of their own, with the model's confidence. Both are marked as predicted
+until a person has painted over them or accepted them. Either way it is one undoable action.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _paint(
     """Write class ids into the mask, chunk by chunk; returns how many pixels are different."""
     x0, y0, x1, y1 = box
     changed = 0
-    with project.raster(slide.id).edit("make prediction editable") as edit:
+    with project.raster(slide.id).edit("make prediction editable", predicted=True) as edit:
         for top in range(y0 - y0 % _CHUNK, y1, _CHUNK):
             for left in range(x0 - x0 % _CHUNK, x1, _CHUNK):
                 rows, columns = (max(top, y0), min(top + _CHUNK, y1)), (max(left, x0), min(left + _CHUNK, x1))

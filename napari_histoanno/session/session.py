@@ -5,9 +5,10 @@ from __future__ import annotations
 from napari_histoanno.session.annotating import AnnotatingActions
 from napari_histoanno.session.correcting import CorrectingActions
 from napari_histoanno.session.predicting import PredictingActions
+from napari_histoanno.session.reviewing import ReviewingActions
 
 
-class Session(AnnotatingActions, PredictingActions, CorrectingActions):
+class Session(AnnotatingActions, PredictingActions, CorrectingActions, ReviewingActions):
     """The state of the application and everything a user can do with it.
 
     Parameters
