@@ -1,0 +1,44 @@
+"""All benchmarks, one after the other: ``python -m tests.benchmarks [--slide slide.svs]``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from napari_histoanno.widgets.demo.screen import has_display, virtual_screen
+
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slide", type=Path, help="a TIFF-based slide; generated ones if not given")
+    slide = parser.parse_args().slide
+    console = Console()
+    console.print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    runs = [
+        ["bench_slides.py", *(["--slide", str(slide)] if slide else [])],
+        ["bench_viewer.py", *([str(slide)] if slide else [])],
+        ["bench_training.py"],
+        ["bench_click.py"],
+    ]
+    return max(_run(run, console) for run in runs)
+
+
+def _run(command: list[str], console: Console) -> int:
+    console.rule(command[0])
+    call = [sys.executable, str(HERE / command[0]), *command[1:]]
+    if has_display():
+        return subprocess.run(call, check=False).returncode
+    with virtual_screen():
+        return subprocess.run(call, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
