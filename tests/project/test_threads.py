@@ -7,31 +7,41 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from napari_histoanno.annotation import Annotation, Granularity, Point
 from napari_histoanno.project.chunks import CHUNK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_histoanno.project import Change, Project, SlideRecord
 
 
-def test_readers_see_whole_commits(project: Project, slide: SlideRecord) -> None:
+@pytest.mark.parametrize("handle", ["the owner's", "a follower's"])
+def test_readers_see_whole_commits(
+    project: Project, slide: SlideRecord, reopen: Callable[[], Project], handle: str
+) -> None:
     """A square over four chunks has one value at any time, at every level."""
     raster, stop = project.raster(slide.id), threading.Event()
-    raster._cache.limit = 4 * CHUNK * CHUNK  # most reads go to the database
+    follower = reopen()
+    shown = raster if handle == "the owner's" else follower.raster(slide.id)
+    shown._cache.limit = 4 * CHUNK * CHUNK  # most reads go to the database
     origin = CHUNK - 200
 
     def paint() -> None:
-        for n in range(60):
-            raster.write(origin, origin, np.full((400, 400), 1 + n % 200, np.uint8))
-        stop.set()
+        try:
+            for n in range(100):
+                raster.write(origin, origin, np.full((400, 400), 1 + n, np.uint8))
+        finally:
+            stop.set()
 
     def read() -> int:
         seen, last = set[int](), 0
         while not stop.is_set():
             for level in (0, 1):
                 low, high = (origin + 1) >> level, (origin + 399) >> level
-                values = np.unique(raster.read(level, low, high, low, high))
+                values = np.unique(shown.read(level, low, high, low, high))
                 assert len(values) == 1
                 assert values[0] >= last
                 last = int(values[0])
@@ -42,6 +52,7 @@ def test_readers_see_whole_commits(project: Project, slide: SlideRecord) -> None
         readers = [pool.submit(read) for _ in range(2)]
         pool.submit(paint).result()
         assert max(reader.result() for reader in readers) > 1
+    follower.close()
 
 
 def test_writers_wait_for_each_other(project: Project, slide: SlideRecord) -> None:
