@@ -43,8 +43,8 @@ _KINDS = {
     "QuPath GeoJSON": "geojson",
 }
 _SPLITS = {
+    "by slide and patient": "slide",
     "by patient": "patient",
-    "by slide": "slide",
     "within slides, with a gap": "block",
     "no split": "none",
 }
