@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from napari_histoanno.jobs import PredictionBlock, PreviewResult
     from napari_histoanno.layers.view import ProjectView
 
+PREVIEW_PIXELS = 1024 * 1024
+"""Of the model's pixels; of a larger view the centre is predicted."""
+
 
 class LivePredictions:
     """Connects the models of a view's session with its prediction layers, until closed.
@@ -66,7 +69,7 @@ class LivePredictions:
     # --- training ---------------------------------------------------------------------------------
 
     def _on_viewport(self, bounds: Bounds) -> None:
-        self._session.request_preview(self._on_slide(bounds))
+        self._session.request_preview(self._on_slide(bounds), max_pixels=PREVIEW_PIXELS)
 
     def _on_slide(self, bounds: Bounds) -> Bounds | None:
         """The part of a level-0 box that lies on the slide; None if there is none."""
