@@ -8,8 +8,9 @@ Statements are painted from coarse to fine, so that the more careful one has the
 3. boxes, ellipses, clicks (as small discs: they say more about their place than a box around it), scribbles;
 4. areas and painted masks; a painted mask corrects its annotator's areas.
 
-Within a step, what a model said and a person accepted comes before what people said. Annotators are painted apart and
-compared: where they name different classes, the pixel is unlabelled. Nothing is decided for them.
+Within a step, what a model said comes before what people said; it counts once a person accepted it, or if asked for.
+Annotators are painted apart and compared: where they name different classes, the pixel is unlabelled. Nothing is
+decided for them.
 
 Every mask is sampled at pixel centres of the asked-for grid, which is the grid of ``slide.read_mpp``; painted masks are
 sampled from level 0, because their pyramid keeps thin strokes alive for the screen by widening them.
@@ -26,6 +27,7 @@ import shapely
 from napari_histoanno.annotation import UNLABELLED, Annotation, Ellipse, Granularity, LabelScheme, Point
 from napari_histoanno.datasets.errors import DatasetError
 from napari_histoanno.datasets.frame import Frame
+from napari_histoanno.datasets.painted import PaintedMask
 from napari_histoanno.datasets.records import admissible, is_prediction, speaking
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_histoanno.annotation import Bounds, Geometry
-    from napari_histoanno.project import LabelRaster, Project
+    from napari_histoanno.project import Project
 
 DEFAULT_MPP = 0.5
 
@@ -173,20 +175,33 @@ class SlideLabels:
         unnamed = (record for record in theirs if not record.class_id)
         self._silent += [record for record in unnamed if record.granularity in _ORDER]
         self.counted = [record for record in theirs if record.granularity in self.options.granularities]
-        self._rasters = {
-            name: project.raster(self.record.id, name)
-            for name in sorted(project.raster_annotators(self.record.id))
-            if everybody or name in (self.options.annotators or ())
-        }
-        self._keys = {name: frozenset(raster.keys()) for name, raster in self._rasters.items()}
+        self._masks: dict[str, PaintedMask] = {}
+        self._guesses: dict[str, PaintedMask] = {}
+        self._read_masks(project)
         self._predicted = {record.id for record in self.records if is_prediction(record, by_id)}
         self._tree = self._index(self.records)
         self._silent_tree = self._index(self._silent)
 
+    def _read_masks(self, project: Project) -> None:
+        for name in sorted(project.raster_annotators(self.record.id)):
+            if self.options.annotators is None or name in self.options.annotators:
+                raster = project.raster(self.record.id, name)
+                parts = [(self._masks, raster.confirmed)]
+                if self.options.include_predicted:
+                    parts.append((self._guesses, raster.unconfirmed))
+                for masks, part in parts:
+                    if mask := PaintedMask(part):
+                        masks[name] = mask
+
     @property
-    def rasters(self) -> Mapping[str, LabelRaster]:
-        """Painted masks that this view shows, by annotator; none where ``PIXEL`` is not among the granularities."""
-        return self._rasters if Granularity.PIXEL in self.options.granularities else {}
+    def masks(self) -> Mapping[str, PaintedMask]:
+        """What people painted, by annotator; nothing where ``PIXEL`` is not among the granularities."""
+        return self._masks if Granularity.PIXEL in self.options.granularities else {}
+
+    @property
+    def guesses(self) -> Mapping[str, PaintedMask]:
+        """Predicted pixels that nobody has reviewed, by annotator, where they count."""
+        return self._guesses if Granularity.PIXEL in self.options.granularities else {}
 
     @property
     def highest_class(self) -> int:
@@ -227,20 +242,23 @@ class SlideLabels:
             here = [record for record in found if record.granularity is granularity]
             machine = [record for record in here if record.id in self._predicted]
             people = [record for record in here if record.id not in self._predicted]
-            rasters = self.rasters if granularity is Granularity.PIXEL else {}
-            for records, masks in ((machine, {}), (people, rasters)):
-                self._paint_step(canvas, frame, records, masks)
+            painted = granularity is Granularity.PIXEL
+            self._paint_step(canvas, frame, machine, self.guesses if painted else {})
+            self._paint_step(canvas, frame, people, self.masks if painted else {})
         if unlabelled != UNLABELLED:
             canvas[canvas == UNLABELLED] = unlabelled
         return self._clip(canvas, frame)
 
     def render_masks(
-        self, location: tuple[float, float], downsample: float, size: tuple[int, int]
+        self, location: tuple[float, float], downsample: float, size: tuple[int, int], *, predicted: bool = False
     ) -> NDArray[np.uint8]:
-        """Class ids of a region from painted masks alone; 0 where nobody painted or annotators disagree."""
+        """Class ids of a region from painted masks alone; 0 where nobody painted or annotators disagree.
+
+        With ``predicted`` they are those of predicted pixels that nobody has reviewed, where these count.
+        """
         canvas = np.zeros((size[1], size[0]), np.uint8)
         frame = Frame(location, downsample, size)
-        self._paint_step(canvas, frame, [], self.rasters)
+        self._paint_step(canvas, frame, [], self.guesses if predicted else self.masks)
         return self._clip(canvas, frame)
 
     def records_in(self, bounds: Bounds) -> list[Annotation]:
@@ -250,16 +268,15 @@ class SlideLabels:
     def annotators_in(self, bounds: Bounds) -> tuple[str, ...]:
         """Names of those who said something within a level-0 box, sorted."""
         names = {record.annotator for record in self.records_in(bounds)}
-        for name in self.rasters:
-            names |= {name} if any(True for _ in self._chunks_in(name, bounds)) else set()
+        for masks in (self.masks, self.guesses):
+            names |= {name for name, mask in masks.items() if mask.reaches(bounds)}
         return tuple(sorted(names))
 
     def annotated_boxes(self) -> NDArray[np.float64]:
         """Level-0 boxes (x0, y0, x1, y1) outside of which nothing is labelled, shape (N, 4)."""
         boxes = [self._bounds(record) for record in self.records]
-        for name, raster in self.rasters.items():
-            side = raster.chunk
-            boxes += [(cx * side, cy * side, (cx + 1) * side, (cy + 1) * side) for cy, cx in sorted(self._keys[name])]
+        for mask in (*self.masks.values(), *self.guesses.values()):
+            boxes += mask.boxes()
         return np.array(boxes, np.float64).reshape(-1, 4)
 
     def presence(self) -> NDArray[np.int64]:
@@ -267,8 +284,8 @@ class SlideLabels:
         said = np.zeros(256, np.int64)
         for record in self.records:
             said[self.shown(record.class_id)] += 1
-        for raster in self.rasters.values():
-            for class_id, pixels in raster.counts().items():
+        for mask in (*self.masks.values(), *self.guesses.values()):
+            for class_id, pixels in mask.part.counts().items():
                 said[self.shown(class_id)] += pixels
         return said[1:]
 
@@ -289,17 +306,17 @@ class SlideLabels:
         silent = [self._silent[i] for i in _hits(self._silent_tree, frame.bounds)]
         frame.paint(canvas, [(self._disc(record.geometry), UNLABELLED) for record in silent])
         if Granularity.PIXEL not in self.options.granularities:
-            for name in self._rasters:
-                canvas[self._sample(name, frame) != UNLABELLED] = UNLABELLED
+            for mask in (*self._masks.values(), *self._guesses.values()):
+                canvas[mask.sample(frame) != UNLABELLED] = UNLABELLED
 
     def _paint_step(
-        self, canvas: NDArray[np.uint8], frame: Frame, records: Sequence[Annotation], masks: Mapping[str, LabelRaster]
+        self, canvas: NDArray[np.uint8], frame: Frame, records: Sequence[Annotation], masks: Mapping[str, PaintedMask]
     ) -> None:
         names = sorted({record.annotator for record in records} | set(masks))
         if len(names) == 1:  # nobody to disagree with
             frame.paint(canvas, [(self._disc(record.geometry), self.shown(record.class_id)) for record in records])
-            for name in masks:
-                painted = self._sample(name, frame)
+            for mask in masks.values():
+                painted = mask.sample(frame)
                 np.copyto(canvas, self._table[painted], where=painted != UNLABELLED)
             return
         said: NDArray[np.bool_] | None = None
@@ -309,7 +326,7 @@ class SlideLabels:
             shapes = [(self._disc(r.geometry), r.class_id) for r in records if r.annotator == name]
             frame.paint(raw, shapes)
             if name in masks:
-                painted = self._sample(name, frame)
+                painted = masks[name].sample(frame)
                 np.copyto(raw, painted, where=painted != UNLABELLED)
             here = raw != UNLABELLED
             shown = self._table[raw]
@@ -343,29 +360,6 @@ class SlideLabels:
             return geometry
         radius = self.options.point_radius / self.mpp
         return Ellipse(geometry.x, geometry.y, radius, radius)
-
-    def _sample(self, name: str, frame: Frame) -> NDArray[np.uint8]:
-        raster = self._rasters[name]
-        columns, rows = frame.centres()
-        painted = np.zeros((len(rows), len(columns)), np.uint8)
-        side = raster.chunk
-        for cy, cx in self._chunks_in(name, frame.bounds):
-            y0, y1 = np.searchsorted(rows, (cy * side, (cy + 1) * side))
-            x0, x1 = np.searchsorted(columns, (cx * side, (cx + 1) * side))
-            if y0 == y1 or x0 == x1:
-                continue
-            ys, xs = rows[y0:y1], columns[x0:x1]
-            block = raster.read(0, int(ys[0]), int(ys[-1]) + 1, int(xs[0]), int(xs[-1]) + 1)
-            painted[y0:y1, x0:x1] = block[np.ix_(ys - ys[0], xs - xs[0])]
-        return painted
-
-    def _chunks_in(self, name: str, bounds: Bounds) -> Iterable[tuple[int, int]]:
-        side = self._rasters[name].chunk
-        keys = self._keys[name]
-        x0, y0, x1, y1 = (int(np.floor(value / side)) for value in bounds)
-        if (x1 - x0 + 1) * (y1 - y0 + 1) > len(keys):
-            return sorted((cy, cx) for cy, cx in keys if y0 <= cy <= y1 and x0 <= cx <= x1)
-        return [(cy, cx) for cy in range(y0, y1 + 1) for cx in range(x0, x1 + 1) if (cy, cx) in keys]
 
 
 def slide_mpp(mpp: float | None) -> float:

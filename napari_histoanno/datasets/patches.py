@@ -273,12 +273,13 @@ def annotations_digest(labels: SlideLabels) -> str:
     for record in labels.records:
         said = [str(record.granularity), to_native(record.geometry), record.class_id, record.annotator]
         digest.update(json.dumps(said, sort_keys=True).encode())
-    for name, raster in labels.rasters.items():
-        side = raster.chunk
-        for cy, cx in sorted(raster.keys()):
-            block = raster.read(0, cy * side, (cy + 1) * side, cx * side, (cx + 1) * side)
-            digest.update(f"{name} {cy} {cx}".encode())
-            digest.update(np.ascontiguousarray(block).tobytes())
+    for masks in (labels.masks, labels.guesses):
+        for name, mask in masks.items():
+            side = mask.part.chunk
+            for cy, cx in sorted(mask.part.keys()):
+                block = mask.part.read(cy * side, (cy + 1) * side, cx * side, (cx + 1) * side)
+                digest.update(f"{name} {cy} {cx}".encode())
+                digest.update(np.ascontiguousarray(block).tobytes())
     return digest.hexdigest()
 
 

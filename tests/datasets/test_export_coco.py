@@ -108,6 +108,16 @@ def test_painted_masks_give_one_object_each(project: Project, slide: str, tmp_pa
         assert found["area"] == (truth == found["category_id"]).sum()
 
 
+def test_predicted_pixels_are_left_out_or_marked(project: Project, slide: str, tmp_path: Path) -> None:
+    project.raster(slide).write(0, 0, np.full((8, 8), 1, np.uint8))
+    with project.raster(slide).edit(predicted=True) as edit:
+        edit.write(0, 8, np.full((8, 8), 1, np.uint8))
+    (found,) = exported(project, tmp_path / "out").anns.values()
+    assert (found["bbox"], found["source"]) == ([0, 0, 8, 8], "painted")
+    every = exported(project, tmp_path / "all", include_predicted=True).anns.values()
+    assert [(a["bbox"], a["source"]) for a in every] == [([0, 0, 8, 8], "painted"), ([8, 0, 8, 8], "predicted")]
+
+
 def test_a_scribble_is_a_crowd_region(project: Project, slide: str, tmp_path: Path) -> None:
     say(project, slide, G.SPARSE, Scribble(((20, 20), (90, 60)), 8), 2)
     (found,) = exported(project, tmp_path / "out").anns.values()

@@ -108,6 +108,19 @@ def test_rejected_records_and_unseen_predictions_stay_here(project: Project, sli
     assert predicted.id in {record.id for record in read_annotations(path).annotations}
 
 
+def test_predicted_pixels_are_left_out_or_marked(project: Project, slide: str, tmp_path: Path) -> None:
+    project.raster(slide).write(0, 0, np.full((8, 8), 1, np.uint8))
+    with project.raster(slide).edit(predicted=True) as edit:
+        edit.write(0, 8, np.full((8, 8), 1, np.uint8))
+    (record,) = read_annotations(exported(project, tmp_path / "out")).annotations
+    assert record.geometry.bounds == (0, 0, 8, 8)
+    read = read_annotations(exported(project, tmp_path / "all", include_predicted=True)).annotations
+    assert {(r.geometry.bounds, r.source) for r in read} == {
+        ((0, 0, 8, 8), Source.DRAWN),
+        ((8, 0, 16, 8), Source.PREDICTED),
+    }
+
+
 def test_classes_are_merged_and_left_out_by_name(project: Project, slide: str, tmp_path: Path) -> None:
     say(project, slide, G.BOX, Box(1, 1, 5, 5), 1)
     say(project, slide, G.BOX, Box(9, 9, 5, 5), 2)

@@ -160,6 +160,46 @@ def test_predictions_count_once_somebody_has_looked(project: Project, slide: str
     assert at(project, slide, 4, 4) == TUMOUR
 
 
+def take_over(project: Project, slide: str, block: np.ndarray) -> None:
+    with project.raster(slide).edit(predicted=True) as edit:
+        edit.write(0, 0, block)
+
+
+def test_predicted_pixels_count_once_somebody_has_painted_there(project: Project, slide: str) -> None:
+    take_over(project, slide, np.full((9, 9), TUMOUR, np.uint8))
+    assert not render_labels(project, slide, (0, 0), (9, 9)).any()
+    assert not SlideLabels(project, slide).annotated_boxes().size
+    assert not SlideLabels(project, slide).presence().any()
+    assert (render_labels(project, slide, (0, 0), (9, 9), include_predicted=True) == TUMOUR).all()
+    project.raster(slide).write(0, 0, np.full((4, 9), TUMOUR, np.uint8))
+    project.raster(slide).write(4, 0, np.full((1, 9), STROMA, np.uint8))
+    labels = render_labels(project, slide, (0, 0), (9, 9))
+    assert labels[:, 0].tolist() == [TUMOUR] * 4 + [STROMA] + [0] * 4
+    everything = render_labels(project, slide, (0, 0), (9, 9), include_predicted=True)
+    assert everything[:, 0].tolist() == [TUMOUR] * 4 + [STROMA] + [TUMOUR] * 4
+    assert SlideLabels(project, slide).presence()[:2].tolist() == [36, 9]
+    with_guesses = SlideLabels(project, slide, RenderOptions(include_predicted=True))
+    assert with_guesses.presence()[:2].tolist() == [72, 9]
+    assert with_guesses.annotators_in((0, 5, 9, 9)) == ("ann",)
+
+
+def test_a_person_overrules_predicted_pixels_of_another(project: Project, slide: str) -> None:
+    take_over(project, slide, np.full((9, 9), TUMOUR, np.uint8))
+    project.raster(slide, "bob").write(0, 0, np.full((4, 9), STROMA, np.uint8))
+    say(project, slide, G.PIXEL, Box(0, 6, 9, 3), STROMA)
+    labels = render_labels(project, slide, (0, 0), (9, 9), include_predicted=True)
+    assert labels[:, 0].tolist() == [STROMA] * 4 + [TUMOUR] * 2 + [STROMA] * 3
+
+
+def test_predicted_pixels_and_outlines_are_left_out_alike(project: Project, slide: str) -> None:
+    say(project, slide, G.EXHAUSTIVE, Box(0, 0, 40, 40), 0)
+    say(project, slide, G.PIXEL, Box(20, 20, 9, 9), source=Source.PREDICTED)
+    take_over(project, slide, np.full((9, 9), TUMOUR, np.uint8))
+    assert at(project, slide, 4, 4) == at(project, slide, 24, 24) == BACKGROUND
+    assert at(project, slide, 4, 4, include_predicted=True) == TUMOUR
+    assert at(project, slide, 24, 24, include_predicted=True) == TUMOUR
+
+
 def test_converting_a_prediction_does_not_launder_it(project: Project, slide: str) -> None:
     record = say(project, slide, G.PIXEL, Box(0, 0, 9, 9), source=Source.PREDICTED, confidence=0.9)
     (derived,) = project.annotations.add([record.derived(granularity=G.ELLIPSE, geometry=Ellipse(4, 4, 4, 4))])

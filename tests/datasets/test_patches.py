@@ -13,13 +13,14 @@ from napari_histoanno.datasets import (
     DatasetError,
     ExportCancelled,
     PatchSpec,
+    RenderOptions,
     SlideLabels,
     SplitSpec,
     build_patchset,
     render_labels,
 )
 from napari_histoanno.datasets.grid import Grid, count_labels
-from napari_histoanno.datasets.patches import PatchPlan
+from napari_histoanno.datasets.patches import PatchPlan, annotations_digest
 from tests.datasets.conftest import MPP, MakeSlide, annotate_region, say
 
 if TYPE_CHECKING:
@@ -41,6 +42,22 @@ def test_patches_are_cut_where_something_is_annotated(project: Project, slide: s
     assert len(patches) == 3
     assert (patches.slides == "first").all()
     assert (patches.mpp == MPP).all()
+
+
+def test_predicted_pixels_give_no_patches_unless_asked_for(project: Project, slide: str) -> None:
+    project.raster(slide).write(0, 0, np.full((64, 64), 1, np.uint8))
+    with project.raster(slide).edit(predicted=True) as edit:
+        edit.write(0, 32, np.full((64, 160), 2, np.uint8))
+    patches = build_patchset(project, SPEC)
+    assert len(patches) == 1
+    assert (patches.labels[0, :, :32] == 1).all()
+    assert not patches.labels[0, :, 32:].any()
+    assert len(build_patchset(project, SPEC.model_copy(update={"include_predicted": True}))) == 3
+    digests = {
+        annotations_digest(SlideLabels(project, slide, RenderOptions(include_predicted=asked)))
+        for asked in (False, True)
+    }
+    assert len(digests) == 2
 
 
 def test_half_the_stride_gives_the_patches_between(project: Project, slide: str) -> None:

@@ -190,6 +190,22 @@ def test_reloading_takes_up_what_another_process_would_see(project: Project, sli
         sampler.close()
 
 
+def test_predicted_pixels_are_not_learnt_until_confirmed(project: Project, slide: str) -> None:
+    project.raster(slide).write(0, 0, np.full((64, 64), 1, np.uint8))
+    with project.raster(slide).edit(predicted=True) as edit:
+        edit.write(300, 300, np.full((64, 64), 2, np.uint8))
+    spec = SPEC.model_copy(update={"hold_out": "none"})
+    with pytest.raises(DatasetError, match="only 'tumour'"):
+        LabelSampler(project, spec)
+    assert LabelSampler(project, spec.model_copy(update={"include_predicted": True})).class_ids == (1, 2)
+    project.raster(slide).write(300, 300, np.full((64, 32), 2, np.uint8))
+    sampler = LabelSampler(project, spec)
+    labels = sampler.batch(40, np.random.default_rng(0))[1]
+    assert sampler.class_ids == (1, 2)
+    assert (labels == 2).any()
+    assert (labels == 2).sum(axis=(1, 2)).max() <= 64 * 32
+
+
 def test_a_mask_erased_since_does_not_stop_the_drawing(project: Project, slide: str) -> None:
     project.raster(slide).write(0, 0, np.full((64, 64), 1, np.uint8))
     project.raster(slide).write(300, 300, np.full((64, 64), 2, np.uint8))

@@ -107,9 +107,11 @@ class PatchObjects:
         for record in self._view.records_in((x, y, x + reach, y + reach)):
             if record.granularity is not Granularity.EXHAUSTIVE and self._view.shown(record.class_id):
                 yield from self._shape(record)
-        labels = self._view.render_masks(self._origin, self._downsample, (self._side, self._side))
-        for class_id, area in vectorize(labels):
-            yield self._component(class_id, area)
+        for predicted, source in ((False, "painted"), (True, "predicted")):
+            size = (self._side, self._side)
+            labels = self._view.render_masks(self._origin, self._downsample, size, predicted=predicted)
+            for class_id, area in vectorize(labels):
+                yield {**self._component(class_id, area), "source": source}
 
     def _shape(self, record: Annotation) -> Iterator[dict[str, Any]]:
         drawn = record.geometry
@@ -152,7 +154,6 @@ class PatchObjects:
             "iscrowd": 0,
             "category_id": class_id,
             "granularity": str(Granularity.PIXEL),
-            "source": "painted",
         }
 
     def _to_patch(self, geometry: Geometry) -> Any:

@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 import numpy as np
 import shapely
 
-from napari_histoanno.annotation import Annotation, Area, Granularity, vectorize
+from napari_histoanno.annotation import Annotation, Area, Granularity, Source, vectorize
 from napari_histoanno.datasets.errors import DatasetError
 from napari_histoanno.datasets.export.context import Task, file_names
 from napari_histoanno.formats import FormatError, write_annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_histoanno.datasets.labels import SlideLabels
-    from napari_histoanno.project import LabelRaster
+    from napari_histoanno.project import MaskPart
 
 _BLOCK = 4096
 _NAMESPACE = UUID("5f0a2c0e-6d0b-4a55-9d4e-6f1f3f6d3a10")
@@ -49,30 +49,32 @@ def shapes_of(labels: SlideLabels, task: Task) -> Iterator[Annotation]:
         shown = labels.shown(record.class_id)
         if shown or record.granularity is Granularity.EXHAUSTIVE:
             yield record if shown == record.class_id else record.changed(class_id=shown, modified=record.modified)
-    for annotator, raster in labels.rasters.items():
-        for number, (class_id, polygon) in enumerate(_trace(raster, task)):
-            if shown := labels.shown(class_id):
-                yield Annotation(
-                    slide=labels.record.id,
-                    granularity=Granularity.PIXEL,
-                    geometry=Area(polygon),
-                    class_id=shown,
-                    annotator=annotator,
-                    created=labels.record.added,
-                    id=uuid5(_NAMESPACE, f"{labels.record.fingerprint} {annotator} {number}"),
-                )
+    for masks, source in ((labels.masks, Source.DRAWN), (labels.guesses, Source.PREDICTED)):
+        for annotator, mask in masks.items():
+            for number, (class_id, polygon) in enumerate(_trace(mask.part, task)):
+                if shown := labels.shown(class_id):
+                    yield Annotation(
+                        slide=labels.record.id,
+                        granularity=Granularity.PIXEL,
+                        geometry=Area(polygon),
+                        class_id=shown,
+                        annotator=annotator,
+                        source=source,
+                        created=labels.record.added,
+                        id=uuid5(_NAMESPACE, f"{labels.record.fingerprint} {annotator} {number} {source}"),
+                    )
 
 
-def _trace(raster: LabelRaster, task: Task) -> list[tuple[int, shapely.Polygon]]:
+def _trace(part: MaskPart, task: Task) -> list[tuple[int, shapely.Polygon]]:
     """Connected areas of a painted mask by class and position, level-0 pixels."""
-    side = raster.chunk
-    keys = raster.keys()
+    side = part.chunk
+    keys = part.keys()
     blocks = sorted({(cy * side // _BLOCK, cx * side // _BLOCK) for cy, cx in keys})
     pieces: dict[int, list[shapely.Polygon]] = {}
     for row, column in blocks:
         task.check()
         y, x = row * _BLOCK, column * _BLOCK
-        mask = raster.read(0, y, y + _BLOCK, x, x + _BLOCK)
+        mask = part.read(y, y + _BLOCK, x, x + _BLOCK)
         for class_id, area in vectorize(mask, origin=(x, y)):
             pieces.setdefault(class_id, []).extend(shapely.get_parts(area.polygon))
     whole = []
