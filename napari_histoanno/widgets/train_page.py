@@ -111,7 +111,11 @@ class TrainPage(QWidget):
         self.simplify.setValue(1.0)
         self.simplify.setSuffix(" px")
         self.simplify.setToolTip("How far a polygon may stray from the pixels to have fewer corners")
-        self.simplify.setEnabled(False)
+        self.smallest = QDoubleSpinBox()
+        self.smallest.setRange(0, 100_000)
+        self.smallest.setValue(10)
+        self.smallest.setSuffix(" µm²")
+        self.smallest.setToolTip("Smaller polygons are left out; a lymphocyte has about 40 µm²")
         self.editable_as.currentIndexChanged.connect(self.refresh)
         self.predict_button = button("Predict slide", "Run the model over the slide's tissue", self.predict)
         self.editable_button = button(
@@ -127,6 +131,7 @@ class TrainPage(QWidget):
                 ("Class", self.editable_class),
                 ("As", self.editable_as),
                 ("Simplify", self.simplify),
+                ("At least", self.smallest),
             ),
             row(self.predict_button, self.editable_button, self.retrain_button),
             self.predict_progress,
@@ -161,7 +166,8 @@ class TrainPage(QWidget):
         busy = self._background.busy
         self.editable_button.setEnabled(writable and not busy and session.newest_prediction is not None)
         self.editable_button.setText("Taking over…" if busy else "Make editable")
-        self.simplify.setEnabled(_AS[self.editable_as.currentText()] == "polygon")
+        for box in (self.simplify, self.smallest):
+            box.setEnabled(_AS[self.editable_as.currentText()] == "polygon")
         self._show_classes()
 
     def _show_train_button(self, training: Job | None, *, writable: bool) -> None:
@@ -257,6 +263,7 @@ class TrainPage(QWidget):
             "classes": None if chosen is None else [chosen],
             "as_": _AS[self.editable_as.currentText()],
             "simplify": self.simplify.value(),
+            "min_area": self.smallest.value() / self._session.effective_mpp() ** 2,
         }
         self._background.start(lambda: self._session.make_editable(prediction, **options))
 
