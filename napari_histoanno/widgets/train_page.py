@@ -101,9 +101,9 @@ class TrainPage(QWidget):
     def _predict_box(self) -> QWidget:
         self.where, self.editable_class, self.editable_as = QComboBox(), QComboBox(), QComboBox()
         self.where.addItems(["whole slide", "this view"])
-        self.where.setToolTip("Where to predict, and what to make editable")
+        self.where.setToolTip("Where to predict, and what to make editable, accept or reject")
         self.where.currentIndexChanged.connect(self.refresh)
-        self.editable_class.setToolTip("Which class to make editable")
+        self.editable_class.setToolTip("Which class to make editable, accept or reject")
         self.editable_as.addItems(list(_AS))
         self.editable_as.setToolTip("Pixels can be painted over; polygons can be moved and reshaped")
         self.simplify = QDoubleSpinBox()
@@ -121,6 +121,12 @@ class TrainPage(QWidget):
         self.editable_button = button(
             "Make editable", "Turn the prediction into annotations that you can correct", self.make_editable
         )
+        self.accept_button = button(
+            "Accept", "What was predicted there is right: learn from it as if you had drawn it", self.accept
+        )
+        self.reject_button = button(
+            "Reject", "What was predicted there is wrong: take away what you have not painted over", self.reject
+        )
         self.retrain_button = button(
             "Retrain", "Go on from the last weights, with your corrections", lambda: self.train(continue_last=True)
         )
@@ -133,7 +139,8 @@ class TrainPage(QWidget):
                 ("Simplify", self.simplify),
                 ("At least", self.smallest),
             ),
-            row(self.predict_button, self.editable_button, self.retrain_button),
+            row(self.predict_button, self.editable_button),
+            row(self.accept_button, self.reject_button, self.retrain_button),
             self.predict_progress,
         )
 
@@ -166,6 +173,8 @@ class TrainPage(QWidget):
         busy = self._background.busy
         self.editable_button.setEnabled(writable and not busy and session.newest_prediction is not None)
         self.editable_button.setText("Taking over…" if busy else "Make editable")
+        for review in (self.accept_button, self.reject_button):
+            review.setEnabled(writable and not busy and session.slide_id is not None)
         for box in (self.simplify, self.smallest):
             box.setEnabled(_AS[self.editable_as.currentText()] == "polygon")
         self._show_classes()
@@ -255,17 +264,31 @@ class TrainPage(QWidget):
 
     def make_editable(self) -> None:
         """Turn the last prediction, or what is in view of it, into annotations."""
-        chosen, prediction = self.editable_class.currentData(), self._session.newest_prediction
+        prediction = self._session.newest_prediction
         if prediction is None:
             return
         options: EditableOptions = {
             "bounds": self._bounds(),
-            "classes": None if chosen is None else [chosen],
+            "classes": self._classes(),
             "as_": _AS[self.editable_as.currentText()],
             "simplify": self.simplify.value(),
             "min_area": self.smallest.value() / self._session.effective_mpp() ** 2,
         }
         self._background.start(lambda: self._session.make_editable(prediction, **options))
+
+    def accept(self) -> None:
+        """Make what was predicted, or what is in view of it, the annotator's own."""
+        bounds, classes = self._bounds(), self._classes()
+        self._background.start(lambda: self._session.accept_predictions(bounds, classes))
+
+    def reject(self) -> None:
+        """Take away what was predicted, or what is in view of it."""
+        bounds, classes = self._bounds(), self._classes()
+        self._background.start(lambda: self._session.reject_predictions(bounds, classes))
+
+    def _classes(self) -> list[int] | None:
+        chosen = self.editable_class.currentData()
+        return None if chosen is None else [chosen]
 
     def _bounds(self) -> tuple[float, float, float, float] | None:
         if self._view is None or self.where.currentIndex() == 0:
