@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_histoanno.annotation import Annotation, Granularity, LabelScheme, Source, WholeSlide
+from napari_histoanno.annotation.model import new_id
 from napari_histoanno.session.errors import SessionError, reported
 from napari_histoanno.session.state import SessionState
 
@@ -182,6 +183,7 @@ class AnnotatingActions(SessionState):
     ) -> tuple[Annotation, ...]:
         """Add another tool's annotations to a slide, in one undoable action; classes it lacks are added by name.
 
+        Records that are on the slide already, because the file came from here, take the form they have in the file.
         What the file says that cannot be said here is told in ``status``.
         """
         from napari_histoanno.formats import read_annotations
@@ -191,22 +193,47 @@ class AnnotatingActions(SessionState):
         file = read_annotations(path, format)
         with project.transaction(f"import {Path(path).name}"):
             ids = self._adopt(file.scheme)
-            added = project.annotations.add(
-                [
-                    replace(
-                        annotation,
-                        slide=record.id,
-                        class_id=ids.get(annotation.class_id, 0),
-                        annotator=annotation.annotator or project.annotator,
-                        source=Source.IMPORTED,
-                    )
-                    for annotation in file.annotations
-                ],
-                action="import",
+            new, changed, known = self._compared(
+                replace(
+                    annotation,
+                    slide=record.id,
+                    class_id=ids.get(annotation.class_id, 0),
+                    annotator=annotation.annotator or project.annotator,
+                    source=Source.IMPORTED,
+                )
+                for annotation in file.annotations
             )
-        problems = f"; {len(file.problems)} could not be read: {file.problems[0]}" if file.problems else ""
-        self.status.emit(f"Imported {len(added)} annotations{problems}")
-        return added
+            project.annotations.add(new, action="import")
+            project.annotations.update(changed, action="import")
+        parts = [f"Imported {len(new)} annotations"]
+        if known:
+            parts.append(f"{known} were here already, {len(changed)} of them different")
+        if file.problems:
+            parts.append(f"{len(file.problems)} could not be read: {file.problems[0]}")
+        self.status.emit("; ".join(parts))
+        return (*new, *changed)
+
+    def _compared(self, read: Iterable[Annotation]) -> tuple[list[Annotation], list[Annotation], int]:
+        """What of a file is new, what is a changed version of a record of the same slide, and how many are known.
+
+        A file that this project wrote and another tool changed brings the ids of the project with it.
+        """
+        there = {record.id: record for record in self.writable_project().annotations.query()}
+        records = list(read)
+        known = [record for record in records if record.id in there and there[record.id].slide == record.slide]
+        here = {record.id for record in known}
+        fresh = {record.id: new_id() for record in records if record.id in there and record.id not in here}
+        new = [
+            replace(
+                record,
+                id=fresh.get(record.id, record.id),
+                parent=fresh.get(record.parent, record.parent) if record.parent else None,
+            )
+            for record in records
+            if record.id not in here
+        ]
+        changed = [replace(r, created=there[r.id].created) for r in known if not _says_the_same(r, there[r.id])]
+        return new, changed, len(known)
 
     def _adopt(self, theirs: LabelScheme) -> dict[int, int]:
         """Class ids of this project for those of another scheme, by name; classes that are missing are added."""
@@ -237,3 +264,7 @@ class AnnotatingActions(SessionState):
         write_annotations(path, annotations, project.scheme, format)
         self.status.emit(f"Wrote {len(annotations)} annotations to {path}")
         return len(annotations)
+
+
+def _says_the_same(one: Annotation, other: Annotation) -> bool:
+    return (one.granularity, one.geometry, one.class_id) == (other.granularity, other.geometry, other.class_id)

@@ -152,6 +152,40 @@ def test_annotations_go_out_and_come_back_with_their_classes(session: Session, t
     other.close()
 
 
+def test_what_came_from_here_and_was_changed_elsewhere_is_changed_here(session: Session, tmp_path: Path) -> None:
+    assert session.project is not None
+    store, out = session.project.annotations, tmp_path / "out.geojson"
+    ellipse = session.add_annotation(Ellipse(50, 50, 8, 5, 0.3), Granularity.ELLIPSE)
+    before = {record.id: record for record in store.query()}
+    session.export_annotations(out)
+    assert session.import_annotations(out) == ()
+    assert {record.id: record for record in store.query()} == before
+    session.update_annotations([ellipse.changed(geometry=Ellipse(90, 90, 8, 5))])
+    (changed,) = session.import_annotations(out) or ()
+    assert (changed.id, changed.geometry, store.count()) == (ellipse.id, ellipse.geometry, len(before))
+    session.undo()
+    assert store.get(ellipse.id).geometry == Ellipse(90, 90, 8, 5)
+
+
+def test_what_is_on_another_slide_is_added_with_ids_of_its_own(session: Session, tmp_path: Path) -> None:
+    assert session.project is not None
+    store, out = session.project.annotations, tmp_path / "out.geojson"
+    ellipse = session.add_annotation(Ellipse(50, 50, 8, 5), Granularity.ELLIPSE)
+    session.convert([ellipse.id], Granularity.BOX)
+    session.export_annotations(out)
+    before = store.count()
+    (tmp_path / "more").mkdir()
+    other = write_picture(tmp_path / "more" / "other.png")
+    other.write_bytes(other.read_bytes() + b"different")
+    session.add_slides([other])
+    added = session.import_annotations(out) or ()
+    assert len(added) == before
+    assert store.count() == 2 * before
+    (box,) = [record for record in added if record.granularity is Granularity.BOX]
+    (again,) = [record for record in added if record.granularity is Granularity.ELLIPSE]
+    assert box.parent == again.id != ellipse.id
+
+
 def test_a_project_in_use_elsewhere_is_read_only_and_says_so(session: Session) -> None:
     assert session.project is not None
     other = Session()
