@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other: ``python -m tests.benchmarks [--slide slide.svs]``."""
+"""All benchmarks, one after the other: ``python -m tests.benchmarks [--slide slide.svs] [--huge]``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
@@ -19,12 +20,24 @@ HERE = Path(__file__).parent
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slide", type=Path, help="a TIFF-based slide; generated ones if not given")
-    slide = parser.parse_args().slide
+    parser.add_argument("--huge", action="store_true", help="also view a generated slide of 40,000² px (650 MB)")
+    arguments = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        return _run_all(arguments.slide, _huge_slide(Path(folder)) if arguments.huge else None)
+
+
+def _huge_slide(folder: Path) -> Path:
+    command = [sys.executable, "-m", "sample_data.generator", str(folder), "--size", "40000", "40000", "--name", "huge"]
+    subprocess.run(command, check=True)
+    return next(folder.glob("huge*.tif*"))
+
+
+def _run_all(slide: Path | None, huge: Path | None) -> int:
     console = Console()
     console.print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     runs = [
         ["bench_slides.py", *(["--slide", str(slide)] if slide else [])],
-        ["bench_viewer.py", *([str(slide)] if slide else [])],
+        ["bench_viewer.py", *(str(path) for path in (slide, huge) if path is not None)],
         ["bench_training.py"],
         ["bench_click.py"],
     ]
