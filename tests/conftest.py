@@ -6,6 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The first call of a compiled kernel takes seconds, and machines are shared: a deadline would measure those. On the
+# build machine the same examples are tried each time, so that a red build means a change.
+settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("build", parent=settings.get_profile("ours"), derandomize=True)
+settings.load_profile("build" if os.environ.get("CI") else "ours")
 
 REAL_DATA = Path(os.environ.get("HISTOANNO_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
