@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 
-from napari_histoanno.layers.slide import add_slide, effective_mpp, raster_placement
+from napari_histoanno.layers.slide import effective_mpp, raster_placement, show_scale_bar
 from napari_histoanno.slides import SlideError, open_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    LayerData = tuple[Any, dict[str, Any], str] | tuple[None]
+    LayerData = tuple[Any, dict[str, Any], str]
 
 # Plain TIFFs below this size are left to napari: stacks and fluorescence images are not ours to interpret.
 _LEAST_SLIDE_SIDE = 2048
 _PLAIN = {".tif", ".tiff"}
-_NOTHING_TO_ADD: list[LayerData] = [(None,)]
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[LayerData]] | None:
@@ -48,19 +47,24 @@ def _is_slide(path: Path) -> bool:
 
 
 def _read(path: str | Sequence[str]) -> list[LayerData]:
-    """Show slides in the running viewer, in µm with a scale bar; without a viewer, return them as layer data."""
-    viewer = napari.current_viewer()
+    """Slides as lazy layers in µm; the running viewer, if there is one, gets a scale bar."""
     layers: list[LayerData] = []
     for each in _paths(path):
         slide = open_slide(each)
-        if viewer is not None:
-            add_slide(viewer, slide, each.stem)
-            continue
-        placement = raster_placement(effective_mpp(slide.mpp))
-        layers.append((slide.pyramid, {"name": each.stem, "rgb": True, "multiscale": True, **placement}, "image"))
+        options = {
+            "name": each.stem,
+            "rgb": True,
+            "multiscale": True,
+            "contrast_limits": (0, 255),
+            "interpolation2d": "nearest",
+            "cache": False,
+            **raster_placement(effective_mpp(slide.mpp)),
+        }
+        layers.append((slide.pyramid, options, "image"))
+    viewer = napari.current_viewer()
     if viewer is not None:
-        viewer.reset_view()
-    return layers or _NOTHING_TO_ADD
+        show_scale_bar(viewer)
+    return layers
 
 
 def open_harbour() -> list[LayerData]:
