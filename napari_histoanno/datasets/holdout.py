@@ -40,6 +40,11 @@ class HeldOut(BaseModel):
         """Whether anything is held out."""
         return bool(self.slides or self.boxes)
 
+    def renamed(self, ids: Mapping[str, str]) -> HeldOut:
+        """The same with other ids for some slides."""
+        boxes = {ids.get(slide, slide): found for slide, found in self.boxes.items()}
+        return HeldOut(slides=tuple(ids.get(slide, slide) for slide in self.slides), boxes=boxes)
+
     def inside(self, slide: str, corners: NDArray[np.float64], side: float) -> NDArray[np.bool_]:
         """Which patches lie wholly in what is held out.
 

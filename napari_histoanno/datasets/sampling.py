@@ -36,6 +36,7 @@ _NO_VALIDATION = (
     "There is nothing to validate on: too little is annotated to set a part aside. Annotate more places, or another "
     "slide."
 )
+_SPOILT = "Marked as validation, but the model has learnt from it before, so it is left out of both: {}."
 _SEEN_BEFORE = "The model goes on from one that held nothing out: it may have learnt from some of what it is judged by."
 
 
@@ -70,7 +71,7 @@ class LabelSampler:
     validation : PatchSet or None
         Fixed patches that training never sees; None where too little is annotated to set any aside.
     held : HeldOut
-        What is held out; give it to the sampler of a training that goes on from this one.
+        What training never sees. All of it validates, but for slides that the model learnt from before.
     notices : tuple of str
         What a person should know, e.g. that there is nothing to validate on.
 
@@ -94,7 +95,7 @@ class LabelSampler:
             self.classes = tuple(label.name for label in self.scheme)
             self.class_ids = tuple(label.id for label in self.scheme)
             self.validation = self._cut_validation(index)
-            self.notices = self._remarks()
+            self.notices = self._remarks(index)
         except BaseException:
             self.close()
             raise
@@ -149,8 +150,13 @@ class LabelSampler:
             }
             for record, labels in zip(index.records, index.labels, strict=True)
         }
-        spec = self.spec.model_dump(mode="json", exclude={"held"})
-        return {"slides": slides, "spec": spec, "held": self.held.model_dump(mode="json")}
+        trained = (index.records[number].id for number in np.unique(self._draw.cells[:, 0]))
+        return {
+            "slides": slides,
+            "spec": self.spec.model_dump(mode="json", exclude={"held", "learnt"}),
+            "held": self.held.model_dump(mode="json"),
+            "learnt": sorted({*self.spec.learnt, *trained}),
+        }
 
     @property
     def _open_project(self) -> Project:
@@ -162,9 +168,10 @@ class LabelSampler:
 
     def _choose(self, index: AnnotatedCells) -> HeldOut:
         mode, share, seed = self.spec.hold_out, self.spec.validation_share, self.spec.seed
-        marked = tuple(record.id for record in index.records if record.split == "validation")
+        marked = self._marked(index)
         if marked:
-            return HeldOut(slides=marked)
+            before = self.spec.held or HeldOut()
+            return HeldOut(slides=tuple(dict.fromkeys((*before.slides, *marked))), boxes=before.boxes)
         if self.spec.held:
             return self.spec.held
         if mode == "none":
@@ -180,10 +187,27 @@ class LabelSampler:
             boxes[name] = (*boxes.get(name, ()), (left, top, right, bottom))
         return HeldOut(boxes=boxes)
 
-    def _remarks(self) -> tuple[str, ...]:
-        if self.validation is None:
-            return (_NO_VALIDATION,) if self.spec.hold_out != "none" else ()
-        return (_SEEN_BEFORE,) if self.spec.held is not None and not self.spec.held else ()
+    @staticmethod
+    def _marked(index: AnnotatedCells) -> tuple[str, ...]:
+        """Slides that a person has put aside for validation."""
+        return tuple(record.id for record in index.records if record.split == "validation")
+
+    def _remarks(self, index: AnnotatedCells) -> tuple[str, ...]:
+        said = []
+        names = [record.name for record in index.records if record.id in self._spoilt]
+        if names:
+            said.append(_SPOILT.format(", ".join(names)))
+        if self.validation is None and self.spec.hold_out != "none":
+            said.append(_NO_VALIDATION)
+        unheld = self.spec.held is not None and not self.spec.held
+        if unheld and self.validation is not None and not self._marked(index):
+            said.append(_SEEN_BEFORE)
+        return tuple(said)
+
+    @property
+    def _spoilt(self) -> frozenset[str]:
+        """Slides that are left out now, but that the model has learnt from."""
+        return frozenset(self.held.slides) & frozenset(self.spec.learnt)
 
     def _spare_slides(self, index: AnnotatedCells) -> frozenset[str]:
         members: dict[str, set[str]] = {}
@@ -236,7 +260,8 @@ class LabelSampler:
         return slide, row * side, column * side
 
     def _cut_validation(self, index: AnnotatedCells) -> PatchSet | None:
-        usable = index.inside(self.held)
+        judges = tuple(slide for slide in self.held.slides if slide not in self._spoilt)
+        usable = index.inside(self.held.model_copy(update={"slides": judges}))
         counts = index.counts[usable][:, list(self.class_ids)]
         places = index.where[usable][_share_out(counts, self.spec.max_validation, self.spec.seed)]
         if not len(places):

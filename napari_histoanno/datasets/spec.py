@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
@@ -12,6 +12,11 @@ from napari_histoanno.datasets.errors import DatasetError
 from napari_histoanno.datasets.holdout import HeldOut
 from napari_histoanno.datasets.labels import PAINTED, RenderOptions
 from napari_histoanno.datasets.splits import SplitBy, SplitSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from napari_histoanno.project import SlideRecord
 
 
 class LabelSpec(BaseModel):
@@ -98,17 +103,34 @@ class SamplingSpec(LabelSpec):
 
     ``hold_out`` "auto" takes the slides marked as validation, else holds out whole patients, else (with few slides)
     blocks within slides with a gap of one patch; "none" trains on everything. ``held`` is what an earlier training held
-    out, to be left out again when its model goes on learning.
+    out, to be left out again when its model goes on learning, and ``learnt`` the slides it has learnt from, by which it
+    is not judged should they be marked as validation since; see :meth:`after`.
     """
 
     jitter: float = Field(
         default=0.8, ge=0, lt=1, description="how far a patch may shift off the place it was drawn for"
     )
     held: HeldOut | None = None
+    learnt: tuple[str, ...] = ()
     hold_out: Literal["auto", "slides", "blocks", "none"] = "auto"
     validation_share: float = Field(default=0.2, gt=0, lt=1)
     max_validation: int = Field(default=64, ge=1, description="patches")
     cache_bytes: int = Field(default=256 << 20, ge=0)
+
+    def after(self, lineage: Mapping[str, Any], slides: Iterable[SlideRecord]) -> SamplingSpec:
+        """The same for a model that has learnt before: its lineage says what from, and what it never saw.
+
+        Slides are recognised by their fingerprints, so that it may have learnt in another project; where it has seen
+        none of these slides, nothing is different.
+        """
+        ids = {record.fingerprint: record.id for record in slides}
+        said = lineage.get("slides", {}).items()
+        now = {before: ids[slide["fingerprint"]] for before, slide in said if slide.get("fingerprint") in ids}
+        if self.held is not None or "held" not in lineage or not now:
+            return self
+        held = HeldOut.model_validate(lineage["held"]).renamed(now)
+        learnt = tuple(now.get(slide, slide) for slide in lineage.get("learnt", ()))
+        return self.model_copy(update={"held": held, "learnt": learnt})
 
 
 def restricted(scheme: LabelScheme, ids: set[int]) -> LabelScheme:

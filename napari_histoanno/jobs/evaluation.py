@@ -43,8 +43,9 @@ def run(spec: EvaluationSpec, channel: Channel) -> Iterator[Event]:
     """
     model = load_model(spec.model)
     with Project.open(spec.project, read_only=True) as project:
-        patches = _patches(spec, model, project)
+        patches, notices = _patches(spec, model, project)
         scheme = project.scheme
+    yield from map(Notice, notices)
     labels = patches.labels
     if labels is None or not labels.any():
         raise DatasetError("There is nothing to measure on: nothing is annotated there. Annotate some of it first.")
@@ -78,20 +79,29 @@ def _name(scheme: LabelScheme, model: LoadedModel, class_id: int) -> str:
     return label.name if label else f"class {class_id}"
 
 
-def _patches(spec: EvaluationSpec, model: LoadedModel, project: Project) -> PatchSet:
-    """The patches to measure on."""
+def _patches(spec: EvaluationSpec, model: LoadedModel, project: Project) -> tuple[PatchSet, tuple[str, ...]]:
+    """The patches to measure on, and what a person should know of them."""
     frame: dict[str, Any] = {"mpp": model.mpp, "patch_size": model.recipe.patch_size}
-    slides = spec.slides
-    if slides is None and spec.on != "all":
-        slides = tuple(record.id for record in project.slides if record.split == spec.on) or None
-        if slides is None and spec.on == "test":
-            raise DatasetError("No slide is marked as test. Mark one, or measure on the validation places.")
-        if slides is None:
-            with closing(LabelSampler(project, SamplingSpec(**frame, seed=model.recipe.seed))) as sampler:
-                if sampler.validation is None:
-                    raise DatasetError(" ".join(sampler.notices) or "There is nothing to validate on.")
-                return sampler.validation
-    return build_patchset(project, PatchSpec(**frame, slides=slides, min_annotated=0))
+    held_out = SamplingSpec(**frame, seed=model.recipe.seed).after(model.lineage, project.slides)
+    learnt = frozenset(held_out.learnt)
+    if spec.slides is not None or spec.on == "all":
+        chosen = [record for record in project.slides if not spec.slides or {record.id, record.name} & {*spec.slides}]
+        seen = ", ".join(record.name for record in chosen if record.id in learnt)
+        notices = (f"The model has learnt from {seen}: this says little of how it does elsewhere.",) if seen else ()
+        return build_patchset(project, PatchSpec(**frame, slides=spec.slides, min_annotated=0)), notices
+    marked = [record for record in project.slides if record.split == spec.on]
+    fresh = tuple(record.id for record in marked if record.id not in learnt)
+    seen = ", ".join(record.name for record in marked if record.id in learnt)
+    notices = (f"The model has learnt from {seen}, so that is not measured on.",) if seen else ()
+    if fresh:
+        return build_patchset(project, PatchSpec(**frame, slides=fresh, min_annotated=0)), notices
+    if spec.on == "test":
+        said = " ".join((*notices, "No other slide is marked as test." if seen else "No slide is marked as test."))
+        raise DatasetError(f"{said} Mark one, or measure on the validation places.")
+    with closing(LabelSampler(project, held_out)) as sampler:
+        if sampler.validation is None:
+            raise DatasetError(" ".join(sampler.notices) or "There is nothing to validate on.")
+        return sampler.validation, sampler.notices
 
 
 def _report(

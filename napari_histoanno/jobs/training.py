@@ -6,6 +6,7 @@ import json
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
+from histotrain.card import CARD_FILE, read_card
 from histotrain.events import Notice, Progressed
 from histotrain.loop import Trainer
 from napari_histoanno.datasets.sampling import LabelSampler
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from histotrain.events import Event
+    from napari_histoanno.datasets import SamplingSpec
     from napari_histoanno.jobs.channel import Channel
     from napari_histoanno.jobs.specs import TrainingSpec
 
@@ -35,7 +37,7 @@ def run(spec: TrainingSpec, channel: Channel) -> Iterator[Event]:
     """
     with ExitStack() as stack:
         project = stack.enter_context(Project.open(spec.project, read_only=True))
-        sampler = stack.enter_context(closing(LabelSampler(project, spec.sampling_spec)))
+        sampler = stack.enter_context(closing(LabelSampler(project, _sampling(spec, project))))
         trainer = _trainer(spec, sampler)
         previewer = stack.enter_context(
             closing(Previewer(project, spec.recipe.mpp, trainer.classes.ids, trainer.predict_array))
@@ -51,6 +53,14 @@ def run(spec: TrainingSpec, channel: Channel) -> Iterator[Event]:
                 preview = previewer.answer(channel.preview_request(), event.step)
                 if preview is not None:
                     yield preview
+
+
+def _sampling(spec: TrainingSpec, project: Project) -> SamplingSpec:
+    """What to draw; a model that goes on is judged by places that it has never learnt from."""
+    before = spec.init or spec.resume
+    if before is None or not (before / CARD_FILE).is_file():  # the trainer says what is missing
+        return spec.sampling_spec
+    return spec.sampling_spec.after(read_card(before).lineage, project.slides)
 
 
 def _trainer(spec: TrainingSpec, sampler: LabelSampler) -> Trainer:

@@ -126,6 +126,31 @@ def test_going_on_from_a_model_that_held_nothing_out_is_said(project: Project, s
     assert "held nothing out" in sampler.notices[0]
 
 
+def test_places_learnt_from_never_validate_the_model_that_goes_on(project: Project, make_slide: MakeSlide) -> None:
+    slides = {n: project.add_slide(make_slide(n, seed=seed), patient=n).id for seed, n in enumerate("abcd")}
+    for name in "abc":
+        annotate_region(project, slides[name])
+    names = {slide: name for name, slide in slides.items()}
+    first = LabelSampler(project, SPEC)
+    (held,) = (names[slide] for slide in first.held.slides)
+    learnt = sorted({*"abc"} - {held})
+    assert sorted(names[slide] for slide in first.lineage()["learnt"]) == learnt
+    project.update_slide(slides[learnt[0]], split="validation")
+    annotate_region(project, slides["d"])
+    second = LabelSampler(project, SPEC.after(first.lineage(), project.slides))
+    assert second.validation is not None
+    assert set(second.validation.slides) == {held}
+    assert second.notices[0].endswith(f": {learnt[0]}.")
+    assert sorted(names[slide] for slide in second.lineage()["learnt"]) == [*learnt, "d"]
+    project.update_slide(slides["d"], split="validation")
+    third = LabelSampler(project, SPEC.after(first.lineage(), project.slides))
+    assert third.validation is not None
+    assert set(third.validation.slides) == {held, "d"}
+    fourth = LabelSampler(project, SPEC.after(second.lineage(), project.slides))
+    assert fourth.validation is not None
+    assert set(fourth.validation.slides) == {held}
+
+
 def test_a_slide_marked_as_validation_is_only_that(project: Project, make_slide: MakeSlide) -> None:
     slides = [project.add_slide(make_slide(name, seed=seed)).id for seed, name in enumerate("abc")]
     for slide in slides:
