@@ -40,6 +40,7 @@ def _run_all(slide: Path | None, huge: Path | None) -> int:
         ["bench_viewer.py", *(str(path) for path in (slide, huge) if path is not None)],
         ["bench_training.py"],
         ["bench_click.py"],
+        ["bench_gui_gaps.py"],
     ]
     return max(_run(run, console) for run in runs)
 
