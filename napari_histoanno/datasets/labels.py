@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import numpy as np
 import shapely
 
-from napari_histoanno.annotation import UNLABELLED, Annotation, Ellipse, Granularity, LabelScheme, Point
+from napari_histoanno.annotation import UNLABELLED, Annotation, Ellipse, Granularity, LabelScheme, Point, WholeSlide
 from napari_histoanno.datasets.errors import DatasetError
 from napari_histoanno.datasets.frame import Frame
 from napari_histoanno.datasets.painted import PaintedMask
@@ -175,6 +175,7 @@ class SlideLabels:
         unnamed = (record for record in theirs if not record.class_id)
         self._silent += [record for record in unnamed if record.granularity in _ORDER]
         self.counted = [record for record in theirs if record.granularity in self.options.granularities]
+        self.image_labels = [record for record in said if record.granularity is Granularity.IMAGE]
         self._masks: dict[str, PaintedMask] = {}
         self._guesses: dict[str, PaintedMask] = {}
         self._read_masks(project)
@@ -264,6 +265,26 @@ class SlideLabels:
     def records_in(self, bounds: Bounds) -> list[Annotation]:
         """Records shown that touch a level-0 box, oldest first."""
         return [self.records[i] for i in _hits(self._tree, bounds)]
+
+    def image_class(self, bounds: Bounds) -> int:
+        """What annotators say of a level-0 box as a whole: the class shown, 0 if nothing or not the same.
+
+        A label of a part that holds the box counts for more than one of the whole slide.
+        """
+        box = shapely.box(*bounds)
+        whole = {self.shown(r.class_id) for r in self.image_labels if isinstance(r.geometry, WholeSlide)}
+        part = {
+            self.shown(record.class_id)
+            for record in self.image_labels
+            if not isinstance(record.geometry, WholeSlide) and record.geometry.shape.covers(box)
+        }
+        said = part or whole
+        return said.pop() if len(said) == 1 else UNLABELLED
+
+    @property
+    def has_image_classes(self) -> bool:
+        """Whether somebody labelled the slide, or a part of it, as a whole."""
+        return any(self.shown(record.class_id) for record in self.image_labels)
 
     def annotators_in(self, bounds: Bounds) -> tuple[str, ...]:
         """Names of those who said something within a level-0 box, sorted."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from histotrain import PatchSet
+from napari_histoanno.annotation import Granularity
 from napari_histoanno.annotation.geometry import to_native
 from napari_histoanno.datasets.errors import DatasetError, ExportCancelled
 from napari_histoanno.datasets.grid import Grid, count_labels
@@ -27,8 +28,11 @@ from napari_histoanno.datasets.splits import SplitBy, deal, split_slides
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_histoanno.annotation import Bounds
     from napari_histoanno.project import Project, SlideRecord
     from napari_histoanno.slides import Slide
+
+_TISSUE = 0.5
 
 Progress = Callable[[int, int], None]
 Cancelled = Callable[[], bool]
@@ -106,6 +110,11 @@ class PatchPlan:
         order = ("all", "train", "validation", "test")
         return tuple(name for name in order if any(place.split == name for place in self.places))
 
+    def box(self, place: Place) -> Bounds:
+        """Level-0 box of a patch."""
+        (x, y), side = place.location, self.grids[place.slide].side
+        return (x, y, x + side, y + side)
+
     def cut(self, places: Sequence[Place]) -> Iterator[Patch]:
         """Read patches, opening each slide once as long as places are ordered by slide."""
         for slide_id, of_slide in groupby(places, key=lambda place: place.slide):
@@ -124,9 +133,31 @@ class PatchPlan:
         grid = self.grids[slide]
         where, counts = count_labels(self.labels[slide], grid, cancelled=cancelled)
         labelled = counts[:, 1:].sum(1)
+        found = {}
         for index in np.flatnonzero(labelled >= max(1, self.spec.min_annotated * grid.patch**2)):
             row, column = (int(value) for value in where[index])
-            yield Place(slide, row, column, grid.location(row, column), counts[index])
+            found[row, column] = Place(slide, row, column, grid.location(row, column), counts[index])
+        if Granularity.IMAGE in self.spec.granularities and self.labels[slide].has_image_classes:
+            found = {**self._on_tissue(slide, counts.shape[1]), **found}
+        yield from (found[key] for key in sorted(found))
+
+    def _on_tissue(self, slide: str, columns: int) -> dict[tuple[int, int], Place]:
+        """Patches that are labelled as a whole and show tissue; what is in them need not be labelled."""
+        from napari_histoanno.slides.tissue import tissue_mask
+
+        labels, grid = self.labels[slide], self.grids[slide]
+        with self._project.open_slide(slide) as opened:
+            tissue = tissue_mask(opened)
+        nothing = np.zeros(columns, np.int64)
+        nothing[0] = grid.patch**2
+        found = {}
+        for row, column in np.ndindex(*grid.shape):
+            place = Place(slide, row, column, grid.location(row, column), nothing)
+            if tissue.fraction(*place.location, grid.side, grid.side) >= _TISSUE and labels.image_class(
+                self.box(place)
+            ):
+                found[row, column] = place
+        return found
 
     def _split(self, places: list[Place]) -> list[Place]:
         spec, seed = self.spec.split, self.spec.seed
@@ -196,7 +227,9 @@ def build_patchset(
     Returns
     -------
     PatchSet
-        Kind "dense" where every pixel is labelled, else "sparse". Lineage names the slides' and the annotations'
+        Kind "dense" where every pixel is labelled, else "sparse". ``patch_classes`` says what slides, or parts of them,
+        are labelled as a whole; with ``IMAGE`` among the granularities there is a patch wherever such a slide shows
+        tissue, not only where something in it is labelled. Lineage names the slides' and the annotations'
         hashes.
 
     Raises
@@ -235,9 +268,11 @@ def patchset_of(plan: PatchPlan, places: Sequence[Place], *, step: Callable[[], 
         images[number], labels[number] = patch.image, patch.labels
         step()
     names = {record.id: record.name for record in plan.slides}
+    classes = np.array([plan.labels[place.slide].image_class(plan.box(place)) for place in places], np.uint8)
     return PatchSet(
         images=images,
         labels=labels,
+        patch_classes=classes if classes.any() else None,
         slides=np.array([names[place.slide] for place in places], object),
         annotators=np.array([annotators_of(plan, place) for place in places], object),
         kinds=np.array([kind_of(place) for place in places], object),
@@ -270,7 +305,7 @@ def lineage(plan: PatchPlan) -> dict[str, Any]:
 def annotations_digest(labels: SlideLabels) -> str:
     """Hex SHA-256 of everything annotated that a view shows; equal annotations give equal digests."""
     digest = hashlib.sha256()
-    for record in labels.records:
+    for record in (*labels.records, *labels.image_labels):
         said = [str(record.granularity), to_native(record.geometry), record.class_id, record.annotator]
         digest.update(json.dumps(said, sort_keys=True).encode())
     for masks in (labels.masks, labels.guesses):
@@ -285,8 +320,7 @@ def annotations_digest(labels: SlideLabels) -> str:
 
 def annotators_of(plan: PatchPlan, place: Place) -> str:
     """Names of those who annotated in a patch, sorted, with commas."""
-    (x, y), side = place.location, plan.grids[place.slide].side
-    return ", ".join(name for name in plan.labels[place.slide].annotators_in((x, y, x + side, y + side)) if name)
+    return ", ".join(name for name in plan.labels[place.slide].annotators_in(plan.box(place)) if name)
 
 
 def chosen_slides(project: Project, spec: LabelSpec) -> list[SlideRecord]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from napari_histoanno.annotation import Box, Ellipse, Granularity
+from napari_histoanno.annotation import Box, Ellipse, Granularity, WholeSlide
 from napari_histoanno.datasets import (
     DatasetError,
     ExportCancelled,
@@ -58,6 +58,23 @@ def test_predicted_pixels_give_no_patches_unless_asked_for(project: Project, sli
         for asked in (False, True)
     }
     assert len(digests) == 2
+
+
+def test_labels_of_whole_slides_and_of_parts_become_classes_of_patches(project: Project, make_slide: MakeSlide) -> None:
+    image = np.full((256, 384, 3), 245, np.uint8)
+    image[:, :192] = np.random.default_rng(0).integers((90, 40, 120), (150, 90, 180), (256, 192, 3))
+    slide = project.add_slide(make_slide("labelled", image)).id
+    say(project, slide, G.PIXEL, Box(256, 0, 20, 20), 1)
+    assert build_patchset(project, SPEC).patch_classes is None
+    say(project, slide, G.IMAGE, WholeSlide(), 2)
+    say(project, slide, G.IMAGE, Box(0, 0, 128, 64), 1)
+    (one,) = build_patchset(project, SPEC).patch_classes
+    assert one == 2
+    every = build_patchset(project, SPEC.model_copy(update={"granularities": frozenset(G)}))
+    assert every.patch_classes.tolist() == [1, 1, 2, 2] + [2] * 9  # three columns of tissue, and what is drawn on
+    assert every.labels.any(axis=(1, 2)).sum() == 1
+    say(project, slide, G.IMAGE, WholeSlide(), 1, annotator="bob")
+    assert build_patchset(project, SPEC).patch_classes is None
 
 
 def test_half_the_stride_gives_the_patches_between(project: Project, slide: str) -> None:
