@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from qtpy.QtCore import Qt
@@ -221,13 +222,7 @@ class TrainPage(QWidget):
         self.curves.setVisible(bool(status.losses) or self.curves.isVisible())
         quality = [(step, metrics.get("mean_iou", float("nan"))) for step, _, metrics in status.validations]
         self.curves.set_curves(status.losses, quality)
-        parts = [
-            f"{name.removeprefix('iou/')} {value:.2f}"
-            for name, value in status.metrics.items()
-            if name.startswith("iou/")
-        ]
-        mean = status.metrics.get("mean_iou")
-        self.metrics.setText("" if mean is None else f"<b>Mean IoU {mean:.2f}</b> · {' · '.join(parts)}")
+        self.metrics.setText(_quality(status.metrics))
 
     def _after_training(self, _: Job) -> None:
         self.refresh()
@@ -345,3 +340,15 @@ class _RecipeForm(QWidget):
             patch_size=self.patch.value(),
             batch_size=self.batch.value(),
         )
+
+
+def _quality(metrics: dict[str, float]) -> str:
+    """Validation in one line; classes of which nothing was kept aside are named, not shown as a number."""
+    mean = metrics.get("mean_iou")
+    if mean is None or not math.isfinite(mean):
+        return ""
+    scores = {name.removeprefix("iou/"): value for name, value in metrics.items() if name.startswith("iou/")}
+    known = [f"{name} {value:.2f}" for name, value in scores.items() if math.isfinite(value)]
+    unknown = [name for name, value in scores.items() if not math.isfinite(value)]
+    text = f"<b>Mean IoU {mean:.2f}</b> · {' · '.join(known)}"
+    return f"{text}<br>Not measured, annotate more of: {', '.join(unknown)}" if unknown else text
