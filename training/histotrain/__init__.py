@@ -4,7 +4,7 @@ The package knows numpy and torch and nothing of slide files, projects or screen
 generators: they yield what happened, and whoever drives them prints it, plots it or stops.
 
 ``import histotrain`` must stay free of torch, because the process that draws the screen imports it for `Recipe`, the
-events and `PatchSet`; the names that need torch are therefore resolved on first use.
+events and `PatchSet`; the names that need torch or a compiler are therefore resolved on first use.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from histotrain.checkpoint import LoadedModel, load_model, save_model
     from histotrain.loop import Trainer, train
     from histotrain.prediction import PredictedBlock, PredictOptions, predict
+    from histotrain.stain import StainLook, StainNormaliser
 
 _LAZY = {
     "LoadedModel": "histotrain.checkpoint",
@@ -31,6 +32,8 @@ _LAZY = {
     "PredictedBlock": "histotrain.prediction",
     "PredictOptions": "histotrain.prediction",
     "predict": "histotrain.prediction",
+    "StainLook": "histotrain.stain",
+    "StainNormaliser": "histotrain.stain",
 }
 
 __all__ = [
@@ -46,6 +49,8 @@ __all__ = [
     "Progressed",
     "Recipe",
     "Saved",
+    "StainLook",
+    "StainNormaliser",
     "Started",
     "Status",
     "Trainer",
