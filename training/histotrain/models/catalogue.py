@@ -83,6 +83,20 @@ FAMILIES = {
     "dmmn-m3": Family(
         "a U-Net per magnification, joined at every level, Ho 2021", "regions", "dmmn", "build_dmmn", ("m3",)
     ),
+    "detection-unet": Family(
+        "U-Net with a Gaussian at each nucleus, PanNuke 2020", "points", "detection_unet", "DetectionUnet"
+    ),
+    "instance-unet": Family("U-Net with boundaries and a watershed", "nuclei", "instance_unet", "InstanceUnet"),
+    "dist": Family("regression of the distance to the border, Naylor 2018", "nuclei", "dist", "Dist"),
+    "hovernet": Family("horizontal and vertical offsets, HoVer-Net 2019", "nuclei", "hovernet", "HoverNet"),
+    "micronet": Family("sees the image again at every level, Micro-Net 2019", "nuclei", "micronet", "MicroNet"),
+    "mask-rcnn": Family(
+        "boxes and masks; needs torchvision's compiled operators, Mask R-CNN 2017",
+        "nuclei",
+        "mask_rcnn",
+        "build_mask_rcnn",
+    ),
+    "nuclick": Family("image, click and other clicks, after NuClick 2019", "clicks", "nuclick", "NuClick"),
 }
 
 _PURPOSES: dict[Task, str] = {

@@ -40,8 +40,7 @@ class ResNetUnet(nn.Module):
         self.encoder = ResNetEncoder(layout)
         self.decoder = UnetDecoder()
         self.segmentation_head = nn.Sequential(nn.Conv2d(DECODER_WIDTHS[-1], classes, 3, padding=1))
-        initialise_encoder(self.encoder)
-        _initialise_rest(self)
+        initialise_unet(self.encoder, self.decoder, self.segmentation_head)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.segmentation_head(self.decoder(self.encoder(images)))
@@ -143,11 +142,13 @@ def initialise_encoder(encoder: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-def _initialise_rest(model: ResNetUnet) -> None:
-    for module in model.decoder.modules():
+def initialise_unet(encoder: nn.Module, decoder: nn.Module, heads: nn.Module) -> None:
+    """First weights of encoder, decoder and last convolutions, as in segmentation-models-pytorch."""
+    initialise_encoder(encoder)
+    for module in decoder.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_uniform_(module.weight, mode="fan_in", nonlinearity="relu")
-    for name, parameter in model.segmentation_head.named_parameters():
+    for name, parameter in heads.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
         else:
