@@ -174,10 +174,15 @@ class SlideLabels:
         # Something without a class is no class and, in an exhaustive region, no background either.
         unnamed = (record for record in theirs if not record.class_id)
         self._silent += [record for record in unnamed if record.granularity in _ORDER]
+        # A prediction that nobody has looked at may be right: until then there is no telling what lies there.
+        heard = {record.id for record in counted}
+        unseen = (record for record in admissible(stored, include_predicted=True) if record.id not in heard)
+        self._silent += [record for record in unseen if record.granularity in _ORDER]
         self.counted = [record for record in theirs if record.granularity in self.options.granularities]
         self.image_labels = [record for record in said if record.granularity is Granularity.IMAGE]
         self._masks: dict[str, PaintedMask] = {}
         self._guesses: dict[str, PaintedMask] = {}
+        self._unreviewed: list[PaintedMask] = []
         self._read_masks(project)
         self._predicted = {record.id for record in self.records if is_prediction(record, by_id)}
         self._tree = self._index(self.records)
@@ -187,12 +192,13 @@ class SlideLabels:
         for name in sorted(project.raster_annotators(self.record.id)):
             if self.options.annotators is None or name in self.options.annotators:
                 raster = project.raster(self.record.id, name)
-                parts = [(self._masks, raster.confirmed)]
-                if self.options.include_predicted:
-                    parts.append((self._guesses, raster.unconfirmed))
-                for masks, part in parts:
-                    if mask := PaintedMask(part):
-                        masks[name] = mask
+                if mask := PaintedMask(raster.confirmed):
+                    self._masks[name] = mask
+                if guess := PaintedMask(raster.unconfirmed):
+                    if self.options.include_predicted:
+                        self._guesses[name] = guess
+                    else:
+                        self._unreviewed.append(guess)
 
     @property
     def masks(self) -> Mapping[str, PaintedMask]:
@@ -326,9 +332,11 @@ class SlideLabels:
         frame.paint(canvas, shapes)
         silent = [self._silent[i] for i in _hits(self._silent_tree, frame.bounds)]
         frame.paint(canvas, [(self._disc(record.geometry), UNLABELLED) for record in silent])
+        unsaid = self._unreviewed
         if Granularity.PIXEL not in self.options.granularities:
-            for mask in (*self._masks.values(), *self._guesses.values()):
-                canvas[mask.sample(frame) != UNLABELLED] = UNLABELLED
+            unsaid = [*unsaid, *self._masks.values(), *self._guesses.values()]
+        for mask in unsaid:
+            canvas[mask.sample(frame) != UNLABELLED] = UNLABELLED
 
     def _paint_step(
         self, canvas: NDArray[np.uint8], frame: Frame, records: Sequence[Annotation], masks: Mapping[str, PaintedMask]

@@ -195,7 +195,9 @@ def test_predicted_pixels_and_outlines_are_left_out_alike(project: Project, slid
     say(project, slide, G.EXHAUSTIVE, Box(0, 0, 40, 40), 0)
     say(project, slide, G.PIXEL, Box(20, 20, 9, 9), source=Source.PREDICTED)
     take_over(project, slide, np.full((9, 9), TUMOUR, np.uint8))
-    assert at(project, slide, 4, 4) == at(project, slide, 24, 24) == BACKGROUND
+    # In a done region too: what nobody has looked at is neither the class nor the background.
+    assert at(project, slide, 4, 4) == at(project, slide, 24, 24) == 0
+    assert at(project, slide, 15, 15) == BACKGROUND
     assert at(project, slide, 4, 4, include_predicted=True) == TUMOUR
     assert at(project, slide, 24, 24, include_predicted=True) == TUMOUR
 
