@@ -37,6 +37,29 @@ def test_modes_momentum_and_chance_stay() -> None:
     assert net[1].momentum == 0.1
 
 
+class Forked(nn.Module):
+    """Half of it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.idle = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.used(x)
+        return result
+
+
+def test_a_norm_that_does_not_run_keeps_its_statistics() -> None:
+    net = Forked()
+    for norm in (net.used, net.idle):
+        norm(torch.randn(4, 3, 8, 8) + 7)
+    kept = net.idle.running_mean.clone() if net.idle.running_mean is not None else None
+    settle_statistics(net, [torch.randn(4, 3, 8, 8)], DEVICE)
+    torch.testing.assert_close(net.idle.running_mean, kept)
+    assert net.used.running_mean is not None
+    assert net.used.running_mean.abs().max() < 1
+
+
 def test_nothing_to_settle() -> None:
     net = small()
     before = {k: v.clone() for k, v in net.state_dict().items()}

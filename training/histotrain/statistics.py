@@ -33,7 +33,7 @@ def settle_statistics(net: nn.Module, batches: Collection[Tensor], device: Devic
     Parameters
     ----------
     net : nn.Module
-        Unchanged if it has no batch norm.
+        Unchanged if it has no batch norm; one that the forward pass does not reach keeps its statistics.
     batches : collection of Tensor, float, shape (N, 3, H, W)
         As the network is fed; nothing happens without any.
     device : Device
@@ -44,6 +44,7 @@ def settle_statistics(net: nn.Module, batches: Collection[Tensor], device: Devic
         return
     modes = {module: module.training for module in net.modules()}
     momenta = [norm.momentum for norm in norms]
+    before = [{k: v.clone() for k, v in norm.named_buffers()} for norm in norms]
     net.eval()  # dropout would draw from the generator that training draws from
     for norm in norms:
         norm.reset_running_stats()
@@ -54,7 +55,10 @@ def settle_statistics(net: nn.Module, batches: Collection[Tensor], device: Devic
             with device.autocast():
                 net(images)
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum, old in zip(norms, momenta, before, strict=True):
             norm.momentum = momentum
+            if norm.num_batches_tracked == 0:
+                for name, buffer in norm.named_buffers():
+                    buffer.copy_(old[name])
         for module, mode in modes.items():
             module.training = mode

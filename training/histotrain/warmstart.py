@@ -39,27 +39,33 @@ def start_from(net: nn.Module, recipe: Recipe, classes: ClassList, init: str | P
             "Choose the same network, or start anew.",
         )
     known = match_classes(card.class_list, classes)
-    _transfer(net, state, known, class_rows(recipe.model))
+    _transfer(net, state, known, class_axes(recipe.model))
     fresh = [name for channel, name in enumerate(classes.names) if channel not in known]
     return [f"New to the model, learnt from scratch: {', '.join(fresh)}."] if fresh else []
 
 
-def class_rows(model: str) -> set[str]:
-    """Names of the parameters whose first dimension is the classes."""
+def class_axes(model: str) -> dict[str, int]:
+    """The parameters with a dimension for the classes, and which it is."""
     with torch.device("meta"):
         few, many = (build_model(model, classes).state_dict() for classes in (2, 3))
-    return {name for name, tensor in few.items() if tensor.shape != many[name].shape}
+    return {
+        name: next(
+            axis for axis, sides in enumerate(zip(tensor.shape, many[name].shape, strict=True)) if len({*sides}) > 1
+        )
+        for name, tensor in few.items()
+        if tensor.shape != many[name].shape
+    }
 
 
 @torch.no_grad()
-def _transfer(net: nn.Module, state: dict[str, Tensor], known: dict[int, int], rows: set[str]) -> None:
+def _transfer(net: nn.Module, state: dict[str, Tensor], known: dict[int, int], axes: dict[str, int]) -> None:
     own = net.state_dict()
     if missing := own.keys() - state.keys():
         raise TrainingError("the earlier model lacks weights", f"{len(missing)} of them, {min(missing)} for one")
     for name, tensor in own.items():
-        if name in rows:
+        if name in axes:
             for channel, old in known.items():
-                tensor[channel] = state[name][old]
+                tensor.select(axes[name], channel).copy_(state[name].select(axes[name], old))
         elif tensor.shape == state[name].shape:
             tensor.copy_(state[name])
         else:
