@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PATIENCE = {
     "detection-unet": (8, 40, 1e-3),
-    "instance-unet": (4, 30, 1e-3),
+    "instance-unet": (4, 25, 2e-3),
     "dist": (8, 70, 1e-3),
     "micronet": (8, 40, 1e-3),
     "hovernet": (2, 20, 3e-4),
