@@ -75,10 +75,11 @@ def panoptic_quality(
     >>> panoptic_quality([[0, 0]], [[0, 0]]).pq
     nan
     """
-    return _quality(overlaps(truth, predicted, valid=valid), threshold)
+    return quality_of(overlaps(truth, predicted, valid=valid), threshold)
 
 
-def _quality(table: Overlaps, threshold: float) -> PanopticQuality:
+def quality_of(table: Overlaps, threshold: float) -> PanopticQuality:
+    """`panoptic_quality` of a table of overlaps."""
     ious = table.ious
     if threshold >= 0.5:
         matched = ious[ious > threshold]
@@ -120,21 +121,29 @@ def multiclass_pq(
     Returns
     -------
     dict from class to PanopticQuality
-        For mPQ average ``pq`` over the classes that the truth contains, per image; for mPQ+ add the qualities up over
-        images first.
+        Averages over classes and images are in `panoptic_summary`.
     """
-    maps = [_class_map(np.asarray(m), c) for m, c in ((truth, true_classes), (predicted, predicted_classes))]
-    result = {}
-    for label in range(1, classes + 1):
-        t, p = (np.where(of_class == label, objects, 0) for objects, of_class in maps)
-        result[label] = panoptic_quality(t, p, threshold=threshold)
-    return result
+    table = overlaps(truth, predicted)
+    return quality_by_class(table, true_classes, predicted_classes, classes=classes, threshold=threshold)
 
 
-def _class_map(objects: NDArray[np.int64], classes: Mapping[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    known, inverse = np.unique(objects, return_inverse=True)
-    of_label = np.array([classes.get(int(label), 0) if label else 0 for label in known], dtype=np.int64)
-    return objects, of_label[inverse].reshape(objects.shape)
+def quality_by_class(
+    table: Overlaps,
+    true_classes: Mapping[int, int],
+    predicted_classes: Mapping[int, int],
+    *,
+    classes: int,
+    threshold: float,
+) -> dict[int, PanopticQuality]:
+    """`multiclass_pq` of a table of overlaps: whole objects drop out, so no overlap has to be counted again."""
+    of_true, of_predicted = (
+        np.array([of_class.get(label, 0) for label in labels.tolist()], dtype=np.int64)
+        for labels, of_class in ((table.true_labels, true_classes), (table.predicted_labels, predicted_classes))
+    )
+    return {
+        label: quality_of(table.only(of_true == label, of_predicted == label), threshold)
+        for label in range(1, classes + 1)
+    }
 
 
 def aji(truth: ArrayLike, predicted: ArrayLike, *, valid: ArrayLike | None = None) -> float:

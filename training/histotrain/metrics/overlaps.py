@@ -50,6 +50,20 @@ class Overlaps:
     def ious(self) -> NDArray[np.float64]:
         return self.shared / self.unions
 
+    def only(self, true: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Overlaps:
+        """The table of some of the objects, bool (N,) and (M,), as if the others were not there."""
+        kept = true[self.pairs[:, 0]] & predicted[self.pairs[:, 1]]
+        new_true, new_predicted = np.cumsum(true) - 1, np.cumsum(predicted) - 1
+        pairs = np.stack([new_true[self.pairs[kept, 0]], new_predicted[self.pairs[kept, 1]]], axis=1)
+        return Overlaps(
+            self.true_labels[true],
+            self.predicted_labels[predicted],
+            self.true_areas[true],
+            self.predicted_areas[predicted],
+            pairs.astype(np.int64),
+            self.shared[kept],
+        )
+
 
 def overlaps(truth: ArrayLike, predicted: ArrayLike, *, valid: ArrayLike | None = None) -> Overlaps:
     """Compare two label maps.
@@ -76,8 +90,8 @@ def overlaps(truth: ArrayLike, predicted: ArrayLike, *, valid: ArrayLike | None 
     if flat_t.size and min(flat_t.min(), flat_p.min()) < 0:
         raise ValueError("object labels must not be negative")
     runs = _runs(flat_t, flat_p)
-    joint, inverse = np.unique(runs[:, :2], axis=0, return_inverse=True)
-    counts = np.bincount(inverse.ravel(), weights=runs[:, 2], minlength=len(joint)).astype(np.int64)
+    joint, inverse = _distinct(runs[:, 0], runs[:, 1])
+    counts = np.bincount(inverse, weights=runs[:, 2], minlength=len(joint)).astype(np.int64)
     labels_t, areas_t = _areas(joint[:, 0], counts)
     labels_p, areas_p = _areas(joint[:, 1], counts)
     both = (joint > 0).all(1)
@@ -85,6 +99,16 @@ def overlaps(truth: ArrayLike, predicted: ArrayLike, *, valid: ArrayLike | None 
         [np.searchsorted(labels_t, joint[both, 0]), np.searchsorted(labels_p, joint[both, 1])], axis=1
     ).astype(np.int64)
     return Overlaps(labels_t, labels_p, areas_t, areas_p, pairs, counts[both])
+
+
+def _distinct(truth: Ints, predicted: Ints) -> tuple[Ints, Ints]:
+    """Distinct pairs, ascending, shape (K, 2), and which of them each pair is."""
+    span = int(predicted.max(initial=0)) + 1
+    if int(truth.max(initial=0)) >= 2**62 // span:  # both labels do not fit into one number, which sorts faster
+        joint, inverse = np.unique(np.stack([truth, predicted], axis=1), axis=0, return_inverse=True)
+        return joint, inverse.ravel()
+    keys, inverse = np.unique(truth * span + predicted, return_inverse=True)
+    return np.stack(np.divmod(keys, span), axis=1), inverse
 
 
 def _areas(labels: Ints, counts: Ints) -> tuple[Ints, Ints]:
