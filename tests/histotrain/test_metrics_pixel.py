@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from histotrain.metrics import accuracy, class_scores, confusion, macro, share_weighted, summary
+from histotrain.metrics import (
+    accuracy,
+    averages,
+    cancer_recall,
+    class_scores,
+    confusion,
+    macro,
+    nuclei_recall,
+    share_weighted,
+    summary,
+)
 
 MAPS = hnp.arrays(np.uint8, st.tuples(st.integers(0, 6), st.integers(0, 6)), elements=st.integers(0, 3))
 
@@ -60,3 +70,45 @@ def test_values_out_of_range(predicted: list[int]) -> None:
 def test_different_shapes() -> None:
     with pytest.raises(ValueError, match="shape"):
         confusion(np.ones((2, 3), int), np.ones((3, 2), int), classes=1)
+
+
+@given(MAPS, st.integers(0, 999))
+def test_recalls_of_nuclei_are_counted_pixels(truth: np.ndarray, seed: int) -> None:
+    """Class 1 is stroma, 2 a healthy nucleus, 3 a cancer nucleus of one grade, 4 of another."""
+    truth = truth + (truth > 0) * (truth % 2)
+    predicted = np.random.default_rng(seed).integers(0, 5, truth.shape)
+    matrix = confusion(truth, predicted, classes=4)
+    nucleus, cancer = truth >= 2, truth >= 3
+    found = (nucleus & (predicted >= 2)).sum() / nucleus.sum() if nucleus.any() else np.nan
+    graded = (cancer & (predicted == truth)).sum() / cancer.sum() if cancer.any() else np.nan
+    assert nuclei_recall(matrix, [2, 3, 4]) == pytest.approx(found, nan_ok=True)
+    assert cancer_recall(matrix, [3, 4]) == pytest.approx(graded, nan_ok=True)
+
+
+def test_a_wrong_grade_is_a_nucleus_found_but_no_cancer_recalled() -> None:
+    matrix = confusion([2, 2, 2, 3], [2, 3, 1, 0], classes=3)
+    assert nuclei_recall(matrix, {2, 3}) == pytest.approx(2 / 4)
+    assert cancer_recall(matrix, {2, 3}) == pytest.approx(1 / 4)
+    assert np.isnan(nuclei_recall(matrix, []))
+    with pytest.raises(ValueError, match="outside"):
+        cancer_recall(matrix, [0])
+
+
+@given(MAPS, st.integers(0, 999))
+def test_averages_weigh_classes_alike_or_by_their_share(truth: np.ndarray, seed: int) -> None:
+    predicted = np.random.default_rng(seed).integers(1, 4, truth.shape)
+    found = averages(confusion(truth, predicted, classes=3))
+    scores, shares = [], []
+    for label in {int(value) for value in truth.ravel()} - {0}:
+        own, said = truth == label, (predicted == label) & (truth > 0)
+        scores.append(2 * (own & said).sum() / (own.sum() + said.sum()))
+        shares.append(own.sum())
+    literal = (np.mean(scores), np.average(scores, weights=shares)) if scores else (np.nan, np.nan)
+    assert (found["macro_f1"], found["micro_f1"]) == pytest.approx(literal, nan_ok=True)
+    assert found["micro_recall"] == pytest.approx(accuracy(confusion(truth, predicted, classes=3)), nan_ok=True)
+
+
+def test_a_class_the_truth_lacks_is_in_no_average() -> None:
+    found = averages(confusion([1, 1, 1, 1], [1, 1, 1, 2], classes=2))
+    assert found["macro_precision"] == 1
+    assert found["macro_recall"] == 3 / 4

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -101,6 +101,55 @@ def share_weighted(matrix: Counts, values: Floats) -> float:
     return float(_ratio((values[known] * share[known]).sum(), share[known].sum()))
 
 
+def averages(matrix: Counts) -> dict[str, float]:
+    """Macro and micro precision, recall and F1 as Ciga and Martel (2021) average them, from `confusion`.
+
+    Both are means of per-class scores over the classes that the truth contains: "macro_…" weighs them alike,
+    "micro_…" by their share of the truth. (Elsewhere "micro" is what `accuracy` gives.)
+    """
+    scores = class_scores(matrix)
+    present = np.where(matrix.sum(1)[1:] > 0, 1.0, np.nan)
+    result = {}
+    for name in ("precision", "recall", "f1"):
+        result[f"macro_{name}"] = macro(scores[name] * present)
+        result[f"micro_{name}"] = share_weighted(matrix, scores[name])
+    return result
+
+
+def nuclei_recall(matrix: Counts, nuclei: Collection[int]) -> float:
+    """Share of the nucleus pixels that were predicted as any nucleus, of whatever grade; NaN without any.
+
+    The study of annotation granularity that reports it words it with the quotient upside down and calls the rest
+    "incorrectly predicted as the nucleus"; as it is a recall, it is found ÷ (found + missed) here.
+
+    Parameters
+    ----------
+    matrix : int64, shape (C + 1, C + 1)
+        From `confusion`.
+    nuclei : collection of int
+        Classes 1 … C that are nuclei, healthy ones too.
+    """
+    rows = _chosen(matrix, nuclei)
+    return float(_ratio(matrix[np.ix_(rows, rows)].sum(), matrix[rows].sum()))
+
+
+def cancer_recall(matrix: Counts, grades: Collection[int]) -> float:
+    """Share of the cancer-nucleus pixels that were given their own grade; NaN without any.
+
+    The denominator is all cancer-nucleus pixels: those found as any nucleus, of the right grade or not, and those
+    missed. The study's wording is as loose as for `nuclei_recall`.
+
+    Parameters
+    ----------
+    matrix : int64, shape (C + 1, C + 1)
+        From `confusion`.
+    grades : collection of int
+        Classes 1 … C that are cancer nuclei.
+    """
+    rows = _chosen(matrix, grades)
+    return float(_ratio(np.diag(matrix)[rows].sum(), matrix[rows].sum()))
+
+
 def summary(matrix: Counts, names: Sequence[str]) -> dict[str, float]:
     """Means over the present classes, accuracy, and "iou/<class>" and "dice/<class>" of each class."""
     scores = class_scores(matrix)
@@ -109,6 +158,13 @@ def summary(matrix: Counts, names: Sequence[str]) -> dict[str, float]:
     for metric in ("iou", "dice"):
         result |= {f"{metric}/{name}": float(v) for name, v in zip(names, scores[metric], strict=True)}
     return result
+
+
+def _chosen(matrix: Counts, classes: Collection[int]) -> list[int]:
+    chosen = sorted(set(classes))
+    if chosen and not (chosen[0] >= 1 and chosen[-1] < len(matrix)):
+        raise ValueError(f"classes {chosen} lie outside 1 … {len(matrix) - 1}")
+    return chosen
 
 
 def _ratio(part: ArrayLike, whole: ArrayLike) -> Floats:
