@@ -205,9 +205,10 @@ def test_methods_do_not_mix_and_must_exist() -> None:
         stain_look(image, "picasso")
 
 
-def test_stains_need_no_torch() -> None:
+def test_stains_and_metrics_need_no_torch() -> None:
     code = (
-        "import sys; from histotrain import StainNormaliser; assert StainNormaliser; assert 'torch' not in sys.modules"
+        "import sys\nfrom histotrain import StainNormaliser\nfrom histotrain.metrics import *\n"
+        "assert StainNormaliser and image_quality and fleiss_kappa\nassert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

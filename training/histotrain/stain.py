@@ -16,7 +16,7 @@ it is refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -122,14 +122,26 @@ def stain_look(patches: Image | Sequence[Image], method: StainMethod | str = Sta
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StainTransform:
-    """Change from one look to another; ``source=None`` changes nothing. Picklable, safe in threads.
+    """Change from one look to another. Picklable, safe in threads.
 
-    Call it with uint8 RGB, shape (…, 3); the result has the same shape.
+    Call it with uint8 RGB, shape (…, 3); the result is new and has the same shape.
+
+    Parameters
+    ----------
+    source : StainLook or None
+        What the images look like; with None they come back unchanged.
+    target : StainLook
+        What they shall look like.
+
+    Raises
+    ------
+    TrainingError
+        If two methods measured the looks; in a call, if the image is not RGB of bytes.
     """
 
     source: StainLook | None
     target: StainLook
-    _factors: Any = None  # tables of stains; scale and shift of L*a*b*
+    _factors: Any = field(init=False, repr=False, default=None)  # tables of stains; scale and shift of L*a*b*
 
     def __post_init__(self) -> None:
         if self.source is not None:
