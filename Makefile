@@ -6,10 +6,10 @@ SLIDE ?=
 OUT ?= demo-output
 PY = .venv/bin/python
 CORE_PY = .venv-core/bin/python
-# Tests of the packages that must work where neither napari nor Qt is installed.
+# Tests of what must work where neither napari nor Qt is installed: they run in an environment without them.
 CORE_TESTS = tests/slides tests/annotation tests/project tests/formats tests/datasets tests/histotrain tests/jobs tests/session tests/cli
 
-.PHONY: setup demo test test-all test-core lint format bench clean
+.PHONY: setup demo test test-core test-window lint format bench clean
 
 setup: .venv/.installed
 .venv/.installed: pyproject.toml .ci/setup .ci/constraints-cpu.txt
@@ -20,11 +20,11 @@ setup: .venv/.installed
 demo: .venv/.installed
 	.venv/bin/histoanno demo $(if $(SLIDE),--slide '$(SLIDE)') --output '$(OUT)'
 
-test: test-all test-core
-test-all: .venv/.installed
-	$(PY) -m pytest -q -m 'not gpu' --durations=15
+test: test-core test-window
 test-core: .venv-core/.installed
-	$(CORE_PY) -m pytest -q -m 'not gpu and not gui and not slow' -p no:cacheprovider $(CORE_TESTS)
+	$(CORE_PY) -m pytest -q -m 'not gpu' --durations=10 $(CORE_TESTS)
+test-window: .venv/.installed
+	$(PY) -m pytest -q -m 'not gpu' --durations=10 $(addprefix --ignore=,$(CORE_TESTS))
 
 lint: .venv/.installed
 	.venv/bin/ruff check .
