@@ -11,7 +11,7 @@ from napari_histoanno.widgets.dock import HistoAnnoDock
 from tests.gui.hand import Hand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -20,7 +20,7 @@ class User:
     """Somebody at the screen: sees the dock, clicks its buttons, draws on the slide."""
 
     def __init__(self, viewer: Any, qtbot: Any) -> None:
-        self.viewer, self.qtbot = viewer, qtbot
+        self.viewer, self.qtbot, self.closed = viewer, qtbot, False
         _, self.dock = viewer.window.add_plugin_dock_widget("napari-histoanno", "HistoAnno")
         assert isinstance(self.dock, HistoAnnoDock)
         self.session, self.view = self.dock.session, self.dock.view
@@ -48,21 +48,28 @@ class User:
         assert not self.errors, self.errors
 
     def close_window(self) -> None:
-        """Close the window and let Qt delete what goes with it."""
-        self.viewer.close()
-        self.qtbot.waitUntil(lambda: self.session.project is None, timeout=10_000)
+        """Close the window and let Qt delete what goes with it; the second time, nothing happens."""
+        if not self.closed:
+            self.closed = True
+            self.viewer.close()
+            self.qtbot.waitUntil(lambda: self.session.project is None, timeout=20_000)
+            self.qtbot.wait(50)
 
 
 @pytest.fixture
-def open_window(make_napari_viewer: Any, qtbot: Any) -> Callable[[], User]:
+def open_window(make_napari_viewer: Any, qtbot: Any) -> Iterator[Callable[[], User]]:
     """Open another napari window with the dock in it."""
+    users: list[User] = []
 
     def open_one() -> User:
         viewer = make_napari_viewer(strict_qt="raise", show=True)
         viewer.window._qt_window.resize(1500, 900)
-        return User(viewer, qtbot)
+        users.append(User(viewer, qtbot))
+        return users[-1]
 
-    return open_one
+    yield open_one
+    for user in users:
+        user.close_window()
 
 
 @pytest.fixture
