@@ -133,7 +133,9 @@ def test_onnx_gives_the_same(name: str, tmp_path: Path) -> None:
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"images": images.numpy()})
     with torch.inference_mode():
-        torch.testing.assert_close(torch.from_numpy(found), built(name)(images), rtol=1e-3, atol=1e-3)
+        expected = built(name)(images)
+    # untrained networks can have logits of hundreds, whose last digits depend on the order of sums
+    assert (torch.from_numpy(found) - expected).abs().max() < 1e-3 * expected.abs().max().clamp(min=1)
 
 
 @pytest.mark.parametrize("name", SOME)

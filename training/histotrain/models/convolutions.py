@@ -87,7 +87,7 @@ def pad_up_to(images: Tensor, smallest: int) -> Tensor:
 
 def crop_centre(maps: Tensor, factor: float) -> Tensor:
     """The middle of maps (N, C, H, W), its sides shorter by the factor (at least one pixel)."""
-    height, width = (max(round(side / factor), 1) for side in maps.shape[-2:])
+    height, width = (max(round(int(side) / factor), 1) for side in maps.shape[-2:])  # int for torch's recorder
     top, left = (maps.shape[-2] - height) // 2, (maps.shape[-1] - width) // 2
     return maps[..., top : top + height, left : left + width]
 

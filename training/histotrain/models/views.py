@@ -31,7 +31,7 @@ def views_of(images: Tensor, magnifications: Sequence[float]) -> Tensor:
 
 
 def _reduced(images: Tensor, factor: float) -> Tensor:
-    height, width = images.shape[-2:]
+    height, width = (int(side) for side in images.shape[-2:])
     small = max(round(height / factor), 1), max(round(width / factor), 1)
     # adaptive averaging works for any factor, and unlike "area" interpolation also in bfloat16 on the CPU
     reduced = F.adaptive_avg_pool2d(images, small)
