@@ -91,3 +91,7 @@ def test_other_bins_do_not_add_up() -> None:
     one: Calibration = calibration([1], [[0.5, 0.5]], bins=5)
     with pytest.raises(ValueError, match="bins"):
         one + calibration([1], [[0.5, 0.5]], bins=6)
+
+
+def test_a_confidence_on_an_edge_belongs_below() -> None:
+    assert calibration([1], [[0.5, 0.5]], bins=2).counts.tolist() == [1, 0]
