@@ -7,8 +7,8 @@ then left to do per pixel are look-ups.
 Four methods. `macenko` (Macenko et al. 2009) and `vahadane` (Vahadane et al. 2016) find the colours of haematoxylin
 and eosin, `ruifrok` (Ruifrok and Johnston 2001) takes fixed ones; all three then exchange the colours and scale the
 amounts so that their 99th percentiles agree. `reinhard` (Reinhard et al. 2001) matches means and standard deviations
-of the colour channels, here those of CIE L*a*b*, as the field's tools do, where the paper has lαβ; it moves glass
-together with tissue.
+of the colour channels, here those of CIE L*a*b*, as the field's tools do, where the paper has lαβ. It counts every
+pixel and moves glass together with tissue, so measure it from patches that are as full of tissue as the target.
 
 An image without tissue, or of one colour, has no stains to measure: as a source it comes back unchanged, as a target
 it is refused.
