@@ -53,7 +53,8 @@ def export_onnx(net: nn.Module, path: str | Path, shape: Sequence[int] = (1, 3, 
     Raises
     ------
     TrainingError
-        If the package onnx is missing, or the network has an operation that ONNX has not.
+        If the package onnx is missing, or the network has an operation that ONNX has not: ``classify/vgg16`` can only
+        be written for 224 px, the size its fully connected layers were made for.
     """
     try:
         with warnings.catch_warnings(), torch.inference_mode():
