@@ -83,7 +83,7 @@ def run(spec: PredictionSpec, channel: Channel) -> Iterator[Event]:
             options=PredictOptions(tile=spec.tile, overlap=min(spec.overlap, spec.tile // 2 - 1), tta=spec.tta),
         )
         stack.enter_context(closing(cast("Generator[PredictedBlock]", blocks)))
-        kept = blocks if tissue is None else _on_tissue(blocks, tissue, frame.downsample)
+        kept = blocks if tissue is None else _on_tissue(blocks, tissue, frame.downsample, _background(model))
         yield from _written(store, kept, channel)
 
 
@@ -114,8 +114,13 @@ class _Frame:
         return left, top, math.ceil(x1) - left, math.ceil(y1) - top
 
 
-def _on_tissue(blocks: Iterator[PredictedBlock], tissue: TissueMask, downsample: float) -> Iterator[PredictedBlock]:
-    """Blocks in which glass, but for a margin around the tissue, is not predicted: tiles are too coarse to say it."""
+def _on_tissue(
+    blocks: Iterator[PredictedBlock], tissue: TissueMask, downsample: float, background: int | None
+) -> Iterator[PredictedBlock]:
+    """Blocks in which glass, but for a margin around the tissue, is not predicted: tiles are too coarse to say it.
+
+    A model that knows the background is believed where it sees something else on what looked like glass: fat, for one.
+    """
     side = 2 * math.ceil(_MARGIN_UM / _TISSUE_UM) + 1
     near = cv2.dilate(tissue.mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
     for block in blocks:
@@ -125,12 +130,20 @@ def _on_tissue(blocks: Iterator[PredictedBlock], tissue: TissueMask, downsample:
             for size, start, most in zip((height, width), (block.y, block.x), near.shape, strict=True)
         )
         shown = near[rows][:, columns]
+        if background is not None:
+            shown = shown | (block.classes != background)
         yield replace(
             block,
             classes=block.classes * shown,
             confidence=block.confidence * shown,
             probabilities=block.probabilities * shown,
         )
+
+
+def _background(model: LoadedModel) -> int | None:
+    """Id of the model's background class."""
+    known = (entry["id"] for entry in model.card.scheme.get("classes", ()) if entry.get("background"))
+    return next((key for key in known if key in model.class_ids), None)
 
 
 def _classes(model: LoadedModel) -> tuple[LabelClass, ...]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_histoanno.jobs import Job
 
 WINDOW = (1600, 1000)
-TRAIN_STEPS, RETRAIN_STEPS = 240, 60
+TRAIN_STEPS, RETRAIN_STEPS = 180, 40
 PREVIEW_AT = 0.25
 _MINUTES = 60.0
 _EXPORTS = (ExportKind.PNG, ExportKind.COCO, ExportKind.GEOJSON)
