@@ -15,6 +15,7 @@ LOSS_COLOR = "#4c9be8"
 QUALITY_COLOR = "#f5a623"
 _GRID_ALPHA = 0.15
 _MAX_POINTS = 1_000
+_HEIGHT = 170
 
 
 class CurvesPlot(QWidget):
@@ -23,7 +24,7 @@ class CurvesPlot(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._plot = pg.PlotWidget(background=None)
-        self._plot.setMinimumHeight(150)
+        self._plot.setFixedHeight(_HEIGHT)  # the controls below must stay in sight on a small screen
         self._plot.setMenuEnabled(False)
         self._plot.setMouseEnabled(x=False, y=False)
         self._plot.hideButtons()
