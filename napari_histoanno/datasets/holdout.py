@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KEPT_IN_TRAINING = 0.5
-SPARED_AT_MOST = 0.4
-_BLOCK_SIDES = (8, 4, 2, 1)
+FEWEST_GROUPS = 3
+_BLOCK_SIDES = (2, 1, 4, 8)
 
 _Box = tuple[float, float, float, float]
 
@@ -164,9 +164,9 @@ def _near_block(cells: NDArray[np.int64], block: NDArray[np.int64], side: int) -
 def hold_out_groups(
     counts: Mapping[str, NDArray[np.int64]], *, share: float, seed: int, keep: Collection[str] = ()
 ) -> frozenset[str]:
-    """Groups (patients) to validate on, so that training keeps every class and most of the labelled pixels.
+    """Groups (patients) to validate on, so that training keeps every class and at least half of the labelled pixels.
 
-    With two or three patients a whole one is too much to do without: a model that has seen one stain knows one stain.
+    Of two patients none can be spared: a model that has seen one laboratory's stain knows only that.
 
     Parameters
     ----------
@@ -182,10 +182,12 @@ def hold_out_groups(
     Returns
     -------
     frozenset of str
-        Empty if no group can be spared.
+        Empty if no group can be spared, as of fewer than three.
     """
     names = sorted(counts)
-    total = np.sum([counts[name] for name in names], axis=0) if names else np.zeros(0, np.int64)
+    if len(names) < FEWEST_GROUPS:
+        return frozenset()
+    total = np.sum([counts[name] for name in names], axis=0)
     shuffled = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
     chosen: set[str] = set()
     held = np.zeros_like(total)
@@ -193,7 +195,7 @@ def hold_out_groups(
         after = held + counts[name]
         wanted = name not in keep and held.sum() < share * total.sum()
         keeps_classes = ((total - after)[total > 0] > 0).all()
-        if wanted and keeps_classes and after.sum() <= SPARED_AT_MOST * total.sum():
+        if wanted and keeps_classes and after.sum() <= KEPT_IN_TRAINING * total.sum():
             chosen.add(name)
             held = after
     return frozenset(chosen)
