@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QToolButton, QVBoxLayout, QWidget
 
 from napari_histoanno.jobs.events import JobState
-from napari_histoanno.widgets.relay import Relay, listen
 
 if TYPE_CHECKING:
     from napari_histoanno.jobs import Job
@@ -38,7 +37,6 @@ class JobProgress(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._job: Job | None = None
-        self._relays: list[Relay] = []
         self._title = ""
         self._bar = QProgressBar()
         self._bar.setTextVisible(True)
@@ -68,23 +66,14 @@ class JobProgress(QWidget):
 
     def clear(self) -> None:
         """Follow no job, and say nothing."""
-        self._forget()
         self._job = None
         self._timer.stop()
         self.setVisible(False)
 
-    def _forget(self) -> None:
-        for relay in self._relays:
-            relay.disconnect_signal()
-            relay.deleteLater()
-        self._relays = []
-
     def show_job(self, job: Job, title: str) -> None:
-        """Follow a job from now on."""
-        self._forget()
+        """Follow a job from now on, by asking: listening to it could wait for the thread that it speaks in."""
         self._job = job
         self._title = title
-        self._relays = [listen(self, job.state_changed, lambda _: self.refresh())]
         self._cancel.setVisible(True)
         self._cancel.setEnabled(True)
         self._timer.start()

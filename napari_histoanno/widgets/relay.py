@@ -2,6 +2,10 @@
 
 The session and the engine speak from whatever thread something happened in; Qt widgets may only be touched from the GUI
 thread. A relay is a small Qt object that receives in any thread and delivers in its own, and that goes with its widget.
+
+A psygnal signal holds a lock for as long as its listeners run. What is delivered in the thread that speaks must
+therefore not connect to, or emit, a signal that another thread may be emitting at that moment: each would wait for the
+other. Signals of jobs are the ones to leave alone; jobs are asked, not listened to.
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from qtpy.QtWidgets import QMessageBox
 
+from napari_histoanno.jobs import Job, Running, SelfTestSpec
 from napari_histoanno.project import ModelRun
 from tests.jobs.tissue import RECIPE
 
@@ -80,6 +82,26 @@ def test_a_run_without_a_model_is_not_used_and_that_is_said(screen: Screen) -> N
     screen.train.predict_button.click()
     assert "left no model" in screen.header.message.text()
     assert screen.session.jobs == ()
+
+
+def test_following_a_job_does_not_wait_for_the_thread_it_speaks_in(screen: Screen) -> None:
+    """That thread may itself be waiting for the window's: together they would stand still for ever."""
+    job, speaking, release = Job(SelfTestSpec()), threading.Event(), threading.Event()
+    kept_waiting: list[bool] = []
+
+    def hold(_: object) -> None:
+        speaking.set()
+        kept_waiting.append(not release.wait(3))
+
+    job.state_changed.connect(hold)
+    thread = threading.Thread(target=job.receive, args=[Running(1, "here")], daemon=True)
+    thread.start()
+    assert speaking.wait(10)
+    screen.train.progress.show_job(job, "Training")
+    release.set()
+    thread.join(10)
+    screen.train.progress.clear()
+    assert kept_waiting == [False]
 
 
 def test_a_stopped_run_is_resumed(screen: Screen) -> None:
