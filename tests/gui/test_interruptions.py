@@ -130,7 +130,8 @@ def test_one_class_is_too_little_and_the_header_says_so(user: User, project_path
     user.press(user.dock.train.train_button)
     user.qtbot.waitUntil(lambda: bool(user.errors), timeout=60_000)
     assert "Annotate at least two classes" in user.dock.header.message.text()
-    assert "Annotate at least two classes" in user.dock.train.progress._text.text()
+    told = user.dock.train.progress._text
+    user.qtbot.waitUntil(lambda: "Annotate at least two classes" in told.text(), timeout=5000)
     user.qtbot.waitUntil(lambda: session.runs() == (), timeout=5000)
     user.qtbot.waitUntil(lambda: user.dock.train.runs.table.rowCount() == 0, timeout=5000)
     user.qtbot.waitUntil(user.dock.train.train_button.isEnabled, timeout=5000)
