@@ -24,13 +24,13 @@ def demo(
 
     try:
         from napari_histoanno.widgets.demo import run_demo
-        from napari_histoanno.widgets.demo.screen import NoScreenError
+        from napari_histoanno.widgets.demo.screen import DemoError
     except ImportError as error:
         raise SessionError(
             f"The demonstration needs napari and Qt: {error}. Install them with `pip install 'napari-histoanno[all]'`."
         ) from error
     try:
         report = run_demo(slide, folder, headless=headless, say=output.say)
-    except NoScreenError as error:
+    except DemoError as error:
         raise SessionError(str(error)) from error
     output.result({"output": str(folder), "report": str(report) if report else None}, f"Results: {report or folder}")

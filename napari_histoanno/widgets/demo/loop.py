@@ -20,6 +20,7 @@ from napari_histoanno.jobs.events import JobState
 from napari_histoanno.report import Picture, Section, Table, class_table, curves
 from napari_histoanno.widgets.demo import truth
 from napari_histoanno.widgets.demo.hand import Hand, work_for, work_until
+from napari_histoanno.widgets.demo.screen import DemoError
 from napari_histoanno.widgets.demo.story import Story
 from napari_histoanno.widgets.dock import HistoAnnoDock
 
@@ -35,10 +36,6 @@ TRAIN_STEPS, RETRAIN_STEPS = 180, 40
 PREVIEW_AT = 0.25
 _MINUTES = 60.0
 _EXPORTS = (ExportKind.PNG, ExportKind.COCO, ExportKind.GEOJSON)
-
-
-class DemoError(Exception):
-    """A step of the demonstration did not do what it should."""
 
 
 def run_loop(slide: Path | None, folder: Path, say: Callable[[str], None]) -> Path:

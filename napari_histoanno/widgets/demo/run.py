@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_histoanno.widgets.demo.screen import has_display, virtual_screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 PROJECT = "project"
 
@@ -28,7 +28,8 @@ def run_demo(
     slide : Path, optional
         A slide of the user's own, annotated by a script; the sample project without it.
     output : Path, optional
-        Folder for the project and, without a display, for pictures, dataset, model and report. It is emptied first.
+        Folder for the project and, without a display, for pictures, dataset, model and report. What an earlier run
+        by itself left there is removed; a project that was opened in a window is somebody's work and never is.
     headless : bool, optional
         Run by itself on a virtual display; by default where there is no display.
     say : callable, optional
@@ -43,18 +44,19 @@ def run_demo(
     ------
     NoScreenError
         If there is no display, virtual or real.
+    DemoError
+        If a step of the loop fails.
     FileExistsError
-        If the output folder holds something that no demonstration has written.
+        If the loop is to be run in a folder that holds something else.
     """
-    from pathlib import Path as _Path
-
-    folder = _Path("demo-output") if output is None else _Path(output)
-    folder = _fresh(folder.resolve())
+    folder = Path(output or "demo-output").resolve()
     if headless is None:
         headless = slide is not None or not has_display()
     if not headless:
+        (folder / _MARK).unlink(missing_ok=True)
         _open(folder)
         return None
+    _empty(folder)
     with virtual_screen():
         from napari_histoanno.widgets.demo.loop import run_loop  # Qt reads the display when it is imported
 
@@ -64,17 +66,17 @@ def run_demo(
 _MARK = ".histoanno-demo"
 
 
-def _fresh(folder: Path) -> Path:
-    """The folder, empty but for our mark; what an earlier demonstration left in it is removed."""
+def _empty(folder: Path) -> None:
+    """Leave the folder empty but for our mark, which says that a run by itself may empty it again."""
     if folder.exists() and any(folder.iterdir()):
         if not (folder / _MARK).exists():
             raise FileExistsError(
-                f"{folder} holds files that no demonstration has written. Name another folder, or empty it first."
+                f"{folder} holds files that are not those of a demonstration run by itself. Name another folder "
+                "(--output), or empty it first."
             )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
-    return folder
 
 
 def _open(folder: Path) -> None:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 SCREEN = "1600x1000x24"
 
 
-class NoScreenError(Exception):
+class DemoError(Exception):
+    """A step of the demonstration did not do what it should."""
+
+
+class NoScreenError(DemoError):
     """There is no display and no way to make one."""
 
 
