@@ -30,6 +30,7 @@ class CurvesPlot(QWidget):
         self._plot.hideButtons()
         item = self._plot.getPlotItem()
         item.ctrlMenu.setParent(self._plot, item.ctrlMenu.windowFlags())  # without a parent it outlives the window
+        item.getAxis("left").enableAutoSIPrefix(False)
         item.showGrid(x=True, y=True, alpha=_GRID_ALPHA)
         item.setLabel("bottom", "step")
         item.setLabel("left", "loss", color=LOSS_COLOR)

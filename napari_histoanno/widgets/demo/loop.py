@@ -25,7 +25,7 @@ from napari_histoanno.widgets.demo.story import Story
 from napari_histoanno.widgets.dock import HistoAnnoDock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from histotrain.events import Status
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 WINDOW = (1600, 1000)
 TRAIN_STEPS, RETRAIN_STEPS = 180, 40
 PREVIEW_AT = 0.25
+_CORRECTION_SEED = 5
 _MINUTES = 60.0
 _EXPORTS = (ExportKind.PNG, ExportKind.COCO, ExportKind.GEOJSON)
 
@@ -85,7 +86,7 @@ class _Loop:
         self._step("Predicting the slide")
         self.predict()
         self._step("Correcting")
-        self.correct()
+        self.correct(own=own)
         self._step("Retraining with the corrections")
         again = self.retrain()
         self._step("Exporting")
@@ -140,20 +141,26 @@ class _Loop:
         )
 
     def annotate_own(self) -> None:
-        project, record = self.session.writable_project(), self.session.current_slide()
-        with project.open_slide(record.id) as slide:
-            marks = scripted.annotate(slide)
+        marks = self._scripted_marks()
         if not marks:
             raise DemoError("No tissue was found on this slide: the script knows only H&E.")
-        with project.transaction("scripted annotation"):
-            for mark in marks:
-                label = project.scheme[mark.class_name]
-                self.session.add_annotation(mark.geometry, mark.granularity, class_id=label.id)
+        self._draw(marks)
         self.dock.show_step(2)
         self._fly_to_cluster(np.asarray([mark.geometry.bounds[:2] for mark in marks], float))
         self.story.shoot(
             "annotate", "Annotate", f"{len(marks)} marks by the script: clicks on nuclei, short lines elsewhere."
         )
+
+    def _scripted_marks(self, seed: int = 0) -> list[scripted.Mark]:
+        with self.session.writable_project().open_slide(self.session.current_slide().id) as slide:
+            return scripted.annotate(slide, seed=seed)
+
+    def _draw(self, marks: Sequence[scripted.Mark]) -> None:
+        project = self.session.writable_project()
+        with project.transaction("scripted annotation"):
+            for mark in marks:
+                label = project.scheme[mark.class_name]
+                self.session.add_annotation(mark.geometry, mark.granularity, class_id=label.id)
 
     def _fly_to_cluster(self, places: np.ndarray) -> None:
         """Look at the place where most of the marks are."""
@@ -201,8 +208,8 @@ class _Loop:
         self._finished(self._running(self.session.predict_slide(), "The prediction did not start."))
         self.story.shoot("predict", "Predict", "The whole slide, tissue only, with blended overlaps.")
 
-    def correct(self) -> None:
-        """Make a part of the prediction editable and paint over it."""
+    def correct(self, *, own: bool) -> None:
+        """Make a part of the prediction editable and draw more of what is known."""
         self.view.fly_to(self._centre_box())
         work_for(0.5)
         before = self._count()
@@ -211,13 +218,13 @@ class _Loop:
             raise DemoError("The slide has no prediction.")
         self.session.make_editable(prediction, bounds=self._centre_box(), as_="polygon", simplify=1.0)
         made = self._count() - before
-        hand, (x0, y0, x1, y1) = Hand(self.view), self._centre_box()
-        self.session.set_tool(Tool.BRUSH)
-        self.session.set_brush_size((x1 - x0) / 20)
-        hand.drag([(x0 + (x1 - x0) * t, (y0 + y1) / 2) for t in np.linspace(0.4, 0.6, 12)])
-        self.session.set_tool(Tool.PAN)
         if not made:
             raise DemoError("Nothing of the prediction became editable.")
+        if own:
+            lines = [mark for mark in self._scripted_marks(seed=1) if mark.granularity is Granularity.SPARSE]
+            self._draw(lines)
+        else:
+            truth.annotate(self.session, seed=_CORRECTION_SEED)
         self.story.shoot(
             "correct", "Correct", f"{made} predicted outlines, now ordinary annotations, and a correction."
         )

@@ -19,13 +19,13 @@ _STROKES, _WIDTH, _STEPS = 6, 20.0, 18
 _SEED = 4
 
 
-def annotate(session: Session) -> int:
+def annotate(session: Session, seed: int = _SEED) -> int:
     """Go on with the sample project: some strokes in every class on each slide; returns how many."""
     project = session.writable_project()
     strokes: list[Annotation] = []
     for number, record in enumerate(project.slides):
         known = sample_truth(record.name)
-        hand = SimulatedAnnotator(known, np.random.default_rng((_SEED, number)))
+        hand = SimulatedAnnotator(known, np.random.default_rng((seed, number)))
         strokes += [
             Annotation(record.id, Granularity.SPARSE, stroke, region, project.annotator)
             for region in known.region_names
