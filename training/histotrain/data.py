@@ -8,6 +8,7 @@ of the border whatever the network's channel order is.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
@@ -24,7 +25,19 @@ if TYPE_CHECKING:
 
 UNLABELLED = 0
 _PER_PATCH_TEXT = ("slides", "annotators", "kinds")
-_ARRAYS = ("images", "labels", "patch_classes", "instances", "mpp", "weights")
+_OPTIONAL = ("contexts", "labels", "origins", "shares", "valid", "patch_classes", "instances")
+_ARRAYS = ("images", *_OPTIONAL, "mpp", "weights")
+
+
+class Origin(IntEnum):
+    """What kind of annotation a labelled pixel comes from."""
+
+    NONE = 0
+    PIXEL = 1
+    SPARSE = 2
+    ELLIPSE = 3
+    BOX = 4
+    POINT = 5
 
 
 @runtime_checkable
@@ -38,6 +51,23 @@ class PatchSource(Protocol):
     def batch(self, size: int, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
         """Images uint8 (size, H, W, 3) and labels uint8 (size, H, W): class ids, 0 is unlabelled."""
         ...
+
+
+@runtime_checkable
+class SampleSource(PatchSource, Protocol):
+    """A source that knows more of its patches than the class of each pixel."""
+
+    def samples(self, size: int, rng: np.random.Generator) -> PatchSet:
+        """Patches with everything that is known of them; the same that `batch` draws."""
+        ...
+
+
+def draw_samples(source: PatchSource, size: int, rng: np.random.Generator) -> PatchSet:
+    """Patches of any source, with all it knows of them."""
+    if isinstance(source, SampleSource):
+        return source.samples(size, rng)
+    images, labels = source.batch(size, rng)
+    return PatchSet(images=images, labels=labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +84,15 @@ class PatchSet:
         Class id of each patch as a whole, 0 is unlabelled.
     instances : int32, shape (N, H, W), optional
         Object number of each pixel, 0 is none.
+    contexts : uint8, shape (N, M, H, W, 3), optional
+        The same centres at M lower magnifications, black beyond the slide's edge.
+    origins : uint8, shape (N, H, W), optional
+        `Origin` of each label; without it all are PIXEL.
+    shares : float32, shape (N, H, W, C), optional
+        What several annotators say of a pixel: the share of each class, in the order of ``class_ids``; all 0 where
+        nothing was said. They take the place of labels in a loss.
+    valid : bool, shape (N, H, W), optional
+        Where objects are annotated exhaustively: no instance means no object.
     slides, annotators, kinds : str, shape (N,)
         Slide, annotator and kind of annotation of each patch; "" where unknown.
     mpp : float, shape (N,)
@@ -77,6 +116,10 @@ class PatchSet:
     labels: UInt8 | None = None
     patch_classes: UInt8 | None = None
     instances: NDArray[np.int32] | None = None
+    contexts: UInt8 | None = None
+    origins: UInt8 | None = None
+    shares: NDArray[np.float32] | None = None
+    valid: NDArray[np.bool_] | None = None
     slides: NDArray[Any] = field(default_factory=lambda: np.empty(0, dtype=object))
     annotators: NDArray[Any] = field(default_factory=lambda: np.empty(0, dtype=object))
     kinds: NDArray[Any] = field(default_factory=lambda: np.empty(0, dtype=object))
@@ -91,7 +134,11 @@ class PatchSet:
         if self.images.ndim != 4 or self.images.shape[3] != 3 or self.images.dtype != np.uint8:
             raise _misfit("images", "uint8 (N, H, W, 3)", self.images)
         count, pixels = len(self.images), self.images.shape[:3]
+        if self.contexts is not None:
+            self._check("contexts", np.uint8, (count, self.contexts.shape[1], *pixels[1:], 3))
         self._check("labels", np.uint8, pixels)
+        self._check("origins", np.uint8, pixels)
+        self._check("valid", np.bool_, pixels)
         self._check("patch_classes", np.uint8, (count,))
         self._check("instances", np.int32, pixels)
         for name in _PER_PATCH_TEXT:
@@ -101,6 +148,7 @@ class PatchSet:
         object.__setattr__(self, "classes", tuple(self.classes))
         ids = tuple(int(i) for i in self.class_ids) or tuple(range(1, len(self.classes) + 1))
         object.__setattr__(self, "class_ids", ids)
+        self._check("shares", np.float32, (*pixels, len(ids)))
         if len(ids) != len(self.classes) or len(set(ids)) != len(ids) or not all(0 < i <= 255 for i in ids):
             raise TrainingError(
                 "the classes of a patch set are inconsistent",

@@ -9,7 +9,8 @@ batch size and learning rate: a run takes days on a CPU, as it does in the paper
 from __future__ import annotations
 
 from histotrain.errors import TrainingError
-from histotrain.recipes.recipe import AugmentSettings, Recipe
+from histotrain.recipes.recipe import Recipe
+from histotrain.recipes.settings import AugmentSettings
 
 _SPARSE = Recipe(
     name="sparse",

@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+from histotrain.recipes.settings import AugmentSettings, SamplingSettings, SupervisionSettings
+
 Balance = Literal["none", "instance", "mini-batch"]
-
-
-class AugmentSettings(BaseModel):
-    """How a patch is varied before the network sees it.
-
-    Geometry is applied to images and labels alike; colour to images only. Ranges are half-widths: ``brightness=0.1``
-    draws from -0.1 … 0.1. A probability or range of 0 turns the variation off.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dihedral: bool = Field(default=True, description="The eight flips and quarter turns.")
-    affine: Fraction = Field(default=0.0, description="Probability of a small rotation and scaling.")
-    rotation: float = Field(default=15.0, ge=0.0, le=180.0, description="Largest angle of that rotation, degrees.")
-    scale: float = Field(default=0.15, ge=0.0, lt=1.0, description="Largest relative change of size.")
-    elastic: Fraction = Field(default=0.0, description="Probability of an elastic deformation.")
-    elastic_sigma: float = Field(
-        default=4.0, ge=0.0, description="Standard deviation of its grid displacements, pixels."
-    )
-    elastic_grid: int = Field(default=17, ge=4, description="Nodes of its grid along each side.")
-    stain: float = Field(
-        default=0.15, ge=0.0, le=1.0, description="Change of each stain's amount, relative, in optical density."
-    )
-    gamma: float = Field(default=0.15, ge=0.0, lt=1.0, description="Change of the exponent.")
-    brightness: float = Field(default=0.08, ge=0.0, lt=1.0, description="Change of brightness, in optical density.")
-    contrast: float = Field(default=0.1, ge=0.0, lt=1.0, description="Relative change of contrast.")
-    blur: Fraction = Field(default=0.1, description="Probability of a Gaussian blur.")
-    blur_sigma: float = Field(
-        default=1.2, gt=0.0, le=5.0, description="Largest standard deviation of the blur, pixels."
-    )
-
-    @classmethod
-    def off(cls) -> AugmentSettings:
-        """No variation at all."""
-        return cls(dihedral=False, affine=0, elastic=0, stain=0, gamma=0, brightness=0, contrast=0, blur=0)
+Loss = Literal["cross-entropy", "cross-entropy+dice", "focal", "dice", "tversky", "lovasz"]
+Stain = Literal["none", "macenko", "reinhard", "ruifrok", "vahadane"]
 
 
 class Recipe(BaseModel):
@@ -81,13 +49,25 @@ class Recipe(BaseModel):
     warmup: int = Field(default=10, ge=0, description="Steps in which the learning rate rises from almost 0.")
     plateau_patience: int = Field(default=10, ge=1, description="Validations without gain before a plateau.")
     plateau_factor: float = Field(default=0.5, gt=0.0, lt=1.0, description="What a plateau multiplies the rate with.")
-    loss: Literal["cross-entropy", "cross-entropy+dice"] = Field(
-        default="cross-entropy", description="What is minimised."
+    loss: Loss = Field(default="cross-entropy", description="What is minimised.")
+    focal_gamma: float = Field(default=2.0, ge=0.0, description="How little easy pixels count, for focal.")
+    tversky_alpha: float = Field(
+        default=0.5, ge=0.0, le=1.0, description="What a false positive costs, for tversky; a miss costs the rest."
+    )
+    class_weights: Literal["none", "share"] = Field(
+        default="none", description="share: 1 - share of the class among the labelled pixels (Ho 2021, equation 2)."
+    )
+    supervision: SupervisionSettings | None = Field(
+        default=None, description="A loss term for each kind of annotation; nothing: one term for all pixels."
     )
     balancing: Balance = Field(default="mini-batch", description="How the classes share the loss.")
     gradient_clip: float = Field(default=5.0, ge=0.0, description="Largest norm of a gradient; 0 does not clip.")
+    accumulate: int = Field(default=1, ge=1, description="Batches whose gradients make one step.")
+    stain: Stain = Field(default="none", description="Stain normalisation, fitted once for each slide.")
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings, description="Which patches are cut.")
     augment: AugmentSettings = Field(default_factory=AugmentSettings, description="Variation of the patches.")
     validate_every: int = Field(default=50, ge=1, description="Steps between two validations.")
+    monitor: str = Field(default="mean_iou", description="Validation metric by which weights are better than others.")
     patience: int = Field(default=0, ge=0, description="Validations without gain after which training ends; 0 never.")
     precision: Literal["auto", "float32", "bf16"] = Field(default="auto", description="Arithmetic of the network.")
     seed: int = Field(default=0, ge=0, description="Start of all random choices.")
