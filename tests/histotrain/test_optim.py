@@ -8,6 +8,7 @@ from histotrain.optim import Optimizer
 RULES = {
     "adam": (torch.optim.Adam, {"weight_decay": 0.01}),
     "adamw": (torch.optim.AdamW, {"weight_decay": 0.01}),
+    "nadam": (torch.optim.NAdam, {"weight_decay": 0.01}),
     "sgd": (torch.optim.SGD, {"weight_decay": 0.01, "momentum": 0.9}),
 }
 

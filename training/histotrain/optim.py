@@ -21,16 +21,18 @@ if TYPE_CHECKING:
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
+MOMENTUM_DECAY = 4e-3
+"""Of NAdam's momentum towards its full value, Dozat's."""
 
 
 class Optimizer:
-    """Adam, AdamW or SGD with momentum, as torch.optim defines them.
+    """Adam, AdamW, NAdam or SGD with momentum, as torch.optim defines them.
 
     Parameters
     ----------
     parameters : iterable of Tensor
         Those that get gradients.
-    rule : {"adam", "adamw", "sgd"}
+    rule : {"adam", "adamw", "nadam", "sgd"}
     weight_decay, momentum : float
         ``momentum`` is for sgd only.
     """
@@ -43,6 +45,7 @@ class Optimizer:
         self.weight_decay = weight_decay
         self.momentum = momentum
         self.steps = 0
+        self._counted, self._product = 0, 1.0  # steps in the product of NAdam's momenta
         self._first = [torch.zeros_like(p) for p in self.parameters]
         self._second = [] if rule == "sgd" else [torch.zeros_like(p) for p in self.parameters]
 
@@ -86,7 +89,20 @@ class Optimizer:
         scale = torch._foreach_sqrt(second)
         torch._foreach_div_(scale, (1 - BETAS[1] ** self.steps) ** 0.5)
         torch._foreach_add_(scale, EPSILON)
+        if self.rule == "nadam":
+            of_gradient, of_first = self._nesterov()
+            torch._foreach_addcdiv_(parameters, gradients, scale, -learning_rate * of_gradient)
+            torch._foreach_addcdiv_(parameters, first, scale, -learning_rate * of_first)
+            return
         torch._foreach_addcdiv_(parameters, first, scale, -learning_rate / (1 - BETAS[0] ** self.steps))
+
+    def _nesterov(self) -> tuple[float, float]:
+        """How much of the gradient and of its first moment make a step of NAdam (Dozat 2016), bias corrected."""
+        momenta = [BETAS[0] * (1 - 0.5 * 0.96 ** (step * MOMENTUM_DECAY)) for step in (self.steps, self.steps + 1)]
+        for step in range(self._counted + 1, self.steps + 1):
+            self._product *= BETAS[0] * (1 - 0.5 * 0.96 ** (step * MOMENTUM_DECAY))
+        self._counted = self.steps
+        return (1 - momenta[0]) / (1 - self._product), momenta[1] / (1 - self._product * momenta[1])
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on exactly, as named tensors."""
@@ -100,3 +116,4 @@ class Optimizer:
             for i, tensor in enumerate(tensors):
                 tensor.copy_(state[f"{name}.{i}"])
         self.steps = int(state["steps"])
+        self._counted, self._product = 0, 1.0

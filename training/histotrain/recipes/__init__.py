@@ -6,8 +6,18 @@ the model, so a run can be repeated and two runs can be compared. Nothing here i
 
 from __future__ import annotations
 
-from histotrain.recipes.named import list_recipes
+from histotrain.recipes.named import list_recipes, recipe_groups
+from histotrain.recipes.needs import Need, requirements_of
 from histotrain.recipes.recipe import Recipe
 from histotrain.recipes.settings import AugmentSettings, SamplingSettings, SupervisionSettings
 
-__all__ = ["AugmentSettings", "Recipe", "SamplingSettings", "SupervisionSettings", "list_recipes"]
+__all__ = [
+    "AugmentSettings",
+    "Need",
+    "Recipe",
+    "SamplingSettings",
+    "SupervisionSettings",
+    "list_recipes",
+    "recipe_groups",
+    "requirements_of",
+]

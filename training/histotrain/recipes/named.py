@@ -1,64 +1,41 @@
-"""The recipes that ship.
+"""The recipes that ship, by name: the quick ones and those of the five papers, one module each.
 
-``default`` is made for the wait between two clicks: on two CPU cores a step takes about a quarter of a second and the
-first useful preview comes after a few dozen of them. The ``sparse`` family is Bokhorst et al. (2019), "Learning from
-sparsely annotated data for semantic segmentation in histopathology images", at the paper's pixel size, patch size,
-batch size and learning rate: a run takes days on a CPU, as it does in the paper on a GPU.
+A paper's module says in its docstring which numbers are the paper's and what was decided where the paper is silent.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from histotrain.errors import TrainingError
-from histotrain.recipes.recipe import Recipe
-from histotrain.recipes.settings import AugmentSettings
+from histotrain.recipes import defaults, dmmn, granularity, pannuke, seg_from_cls, sparse
 
-_SPARSE = Recipe(
-    name="sparse",
-    model="bokhorst-unet",
-    mpp=1.0,
-    patch_size=384,
-    batch_size=8,
-    steps=300 * 750,
-    validate_every=750,
-    optimizer="adam",
-    learning_rate=1e-5,
-    weight_decay=0.0,
-    warmup=0,
-    schedule="plateau",
-    plateau_patience=10,
-    plateau_factor=0.5,
-    balancing="mini-batch",
-    augment=AugmentSettings(affine=0.5, rotation=180.0, scale=0.0, elastic=0.5, blur=0.25, gamma=0.25, contrast=0.2),
+if TYPE_CHECKING:
+    from histotrain.recipes.recipe import Recipe
+
+_GROUPS = (
+    defaults.GROUP,
+    sparse.GROUP,
+    granularity.GROUP,
+    seg_from_cls.GROUP,
+    pannuke.GROUP,
+    dmmn.GROUP,
 )
-
-_RECIPES: dict[str, tuple[str, Recipe]] = {
-    "default": (
-        "Small U-Net with mini-batch balancing: a useful preview within seconds on a laptop",
-        Recipe(name="default"),
-    ),
-    "tissue": (
-        "The default at 2 µm per pixel: large regions such as tumour and stroma, whole slides in a quarter of the time",
-        Recipe(name="tissue", mpp=2.0),
-    ),
-    "sparse": ("Bokhorst 2019, sparse annotation, mini-batch balancing (equation 2)", _SPARSE),
-    "sparse-instance": (
-        "Bokhorst 2019, instance balancing (equation 1): best for sparse with some dense annotation",
-        _SPARSE.with_changes(name="sparse-instance", balancing="instance"),
-    ),
-    "sparse-none": (
-        "Bokhorst 2019, mask of valid pixels only, no balancing",
-        _SPARSE.with_changes(name="sparse-none", balancing="none"),
-    ),
-}
+_RECIPES = {shipped.recipe.name: shipped for group in _GROUPS for shipped in group.recipes}
 
 
 def list_recipes() -> dict[str, str]:
-    """Names of the recipes that ship, each with one line on what it is for."""
-    return {name: line for name, (line, _) in _RECIPES.items()}
+    """Names of the recipes that ship, each with one line on what it is for and whose it is."""
+    return {name: shipped.line for name, shipped in _RECIPES.items()}
+
+
+def recipe_groups() -> dict[str, list[str]]:
+    """The same names under the headings of a menu: the quick ones first, then one heading for each paper."""
+    return {group.title: [shipped.recipe.name for shipped in group.recipes] for group in _GROUPS}
 
 
 def named_recipe(name: str) -> Recipe:
     """The recipe of that name; raises TrainingError naming the known ones."""
     if name not in _RECIPES:
         raise TrainingError(f"there is no recipe {name!r}", hint=f"Choose one of: {', '.join(_RECIPES)}")
-    return _RECIPES[name][1]
+    return _RECIPES[name].recipe

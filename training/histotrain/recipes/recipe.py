@@ -38,7 +38,7 @@ class Recipe(BaseModel):
     patch_size: int = Field(default=192, ge=16, le=4096, description="Side of a training patch, pixels.")
     batch_size: int = Field(default=6, ge=1, description="Patches in one step.")
     steps: int = Field(default=600, ge=1, description="Steps of the whole training.")
-    optimizer: Literal["adamw", "adam", "sgd"] = Field(default="adamw", description="Update rule.")
+    optimizer: Literal["adamw", "adam", "nadam", "sgd"] = Field(default="adamw", description="Update rule.")
     learning_rate: float = Field(default=1e-3, gt=0.0, description="Largest step size.")
     weight_decay: float = Field(default=1e-2, ge=0.0, description="Pull of the weights towards 0.")
     momentum: float = Field(default=0.9, ge=0.0, lt=1.0, description="Momentum, for sgd.")
