@@ -24,7 +24,9 @@ Scheduler = Annotated[
 RunOption = Annotated[str | None, typer.Option("--run", help="Id or name of a model run; the newest by default.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any other value, as name=JSON; repeat for more.", metavar="NAME=VALUE"),
+    typer.Option(
+        "--set", help="Any other value, as name=JSON, e.g. sampling.window=32; repeat for more.", metavar="NAME=VALUE"
+    ),
 ]
 
 
@@ -53,7 +55,8 @@ def train(  # noqa: PLR0913 - a command's options
     recipe: Annotated[str | None, typer.Option(help="Name of a recipe; see --list.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the whole training.")] = None,
     mpp: Annotated[float | None, typer.Option(help="µm per pixel the network sees.")] = None,
-    model: Annotated[str | None, typer.Option(help="Network, e.g. unet/resnet18.")] = None,
+    model: Annotated[str | None, typer.Option(help="Network, e.g. unet/resnet18; see `histoanno models`.")] = None,
+    stain: Annotated[str | None, typer.Option(help="Stain normalisation: none, macenko, reinhard, …")] = None,
     name: Annotated[str, typer.Option(help="Name of the model run.")] = "",
     continue_from: Annotated[
         str | None, typer.Option("--continue", help="Model run whose weights to start from.")
@@ -64,11 +67,11 @@ def train(  # noqa: PLR0913 - a command's options
     scheduler: Scheduler = None,
 ) -> None:
     """Train a model on everything annotated. Ctrl-C stops and keeps the best model."""
-    from histotrain.recipes import Recipe, list_recipes
+    from histotrain.recipes import Recipe
     from napari_histoanno.cli.following import exit_if_cancelled, find_run, follow, session_for_jobs
 
     if list_them:
-        output.result({"recipes": list_recipes()}, *(f"{key}: {line}" for key, line in list_recipes().items()))
+        _show_recipes()
         return
     with session_for_jobs(project, scheduler) as session:
         if resume is not None:
@@ -81,7 +84,7 @@ def train(  # noqa: PLR0913 - a command's options
                 if recipe or parent is None
                 else Recipe.model_validate(runs[parent].recipe)
             )
-            given = {"steps": steps, "mpp": mpp, "model": model}
+            given = {"steps": steps, "mpp": mpp, "model": model, "stain": stain}
             changes = {key: value for key, value in given.items() if value is not None} | _parsed(overrides)
             job = session.start_training(base.with_changes(**changes), continue_from=parent, name=name)
         run = (
@@ -106,6 +109,31 @@ def train(  # noqa: PLR0913 - a command's options
             f"Model: {status.path}",
         )
         exit_if_cancelled(job)
+
+
+def _show_recipes() -> None:
+    """Recipes by heading, each with what must be annotated for it."""
+    from histotrain.recipes import Recipe, list_recipes, recipe_groups, requirements_of
+
+    lines = list_recipes()
+    needs = {name: [str(need) for need in requirements_of(Recipe.named(name))] for name in lines}
+    shown: list[str] = []
+    for title, names in recipe_groups().items():
+        shown.append(f"\n{title}")
+        for name in names:
+            shown += [f"  {name}", f"      {lines[name]}", f"      needs {', and '.join(needs[name])}"]
+    output.result({"recipes": lines, "groups": recipe_groups(), "needs": needs}, *shown)
+
+
+@command("models")
+def models() -> None:
+    """List the networks that can be trained, with what each is for."""
+    from histotrain.models import list_models
+
+    table = Table("network", "what it is", box=None)
+    for name, line in list_models().items():
+        table.add_row(name, line)
+    output.result({"models": list_models()}, table)
 
 
 @command("predict")

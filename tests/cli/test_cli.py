@@ -89,6 +89,9 @@ def test_from_an_empty_folder_to_a_measured_model(histoanno: Any, tmp_path: Path
         (["info"], 2, ""),
         (["train", "study", "--set", "steps=-1"], 2, "steps"),
         (["train", "study", "--recipe", "no-such"], 1, "Choose one of"),
+        (["train", "study", "--set", "sampling.windw=32"], 2, "sampling.windw"),
+        (["train", "study", "--stain", "no-such"], 2, "macenko"),
+        (["train", "study", "--model", "no-such"], 1, "Try unet"),
         (["predict", "study"], 1, "Train one first"),
         (["predict", "study", "--region", "1,2,3"], 2, ""),
         (["predict", "study", "--run", "no-such"], 1, "There are: none"),
@@ -150,6 +153,25 @@ def test_recipes_are_listed_without_a_project(histoanno: Any) -> None:
     code, listed = histoanno("train", ".", "--list")
     assert code == 0
     assert "default" in listed["recipes"]
+    assert "dmmn-m3" in listed["groups"]["Several magnifications (Ho 2021)"]
+    assert listed["needs"]["pannuke-hovernet"] == ["outlines of single nuclei inside an exhaustive region"]
+
+
+def test_networks_are_listed(histoanno: Any) -> None:
+    code, listed = histoanno("models")
+    assert code == 0
+    assert "patches" in listed["models"]["classify/resnet18"]
+
+
+def test_one_value_of_a_part_of_a_recipe_is_set(histoanno: Any, tmp_path: Path) -> None:
+    make_project(tmp_path).close()
+    study = tmp_path / "study"
+    changed = ["--stain", "none", "--set", "augment.blur=0.5", "--set", "sampling.min_annotated=0.05"]
+    code, _ = histoanno("train", study, *QUICK, *TINY, *changed)
+    assert code == 0
+    with Project.open(study) as project:
+        recipe = project.runs.list()[0].recipe
+    assert (recipe["augment"]["blur"], recipe["sampling"]["min_annotated"]) == (0.5, 0.05)
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:

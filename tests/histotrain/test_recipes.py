@@ -175,3 +175,17 @@ def test_changes_are_validated() -> None:
     assert Recipe.named("default").with_changes(steps=3).steps == 3
     with pytest.raises(ValidationError):
         Recipe.named("default").with_changes(steps=-3)
+
+
+def test_one_value_of_a_part_is_changed() -> None:
+    sparse = Recipe.named("sparse")
+    changed = sparse.with_changes(**{"sampling.window": 512, "augment.blur": 0.0, "supervision.patch": 0.0})
+    assert changed.sampling == sparse.sampling.model_copy(update={"window": 512})
+    assert changed.augment.blur == 0
+    assert changed.supervision is not None
+    assert (changed.supervision.patch, changed.supervision.pixel) == (0, 1)
+    both = sparse.with_changes(sampling=sparse.sampling, **{"sampling.stride": 0.5})
+    assert (both.sampling.sparse_per_dense, both.sampling.stride) == (4, 0.5)
+    for wrong in ("sampling.windw", "steps.window", "no.window"):
+        with pytest.raises(ValidationError):
+            sparse.with_changes(**{wrong: 3})

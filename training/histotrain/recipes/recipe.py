@@ -86,5 +86,30 @@ class Recipe(BaseModel):
         return named_recipe(name)
 
     def with_changes(self, **changes: object) -> Recipe:
-        """Validated copy with other values."""
-        return type(self).model_validate(self.model_dump() | changes)
+        """Validated copy with other values; ``**{"sampling.window": 32}`` changes one value of a part.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            If a value does not fit, or there is no such value.
+
+        Examples
+        --------
+        >>> Recipe().with_changes(steps=20, **{"sampling.window": 32}).sampling.window
+        32
+        """
+        values = self.model_dump()
+        for name, value in changes.items():
+            part, dot, inner = name.partition(".")
+            if dot:
+                values[part] = {**_as_dict(values.get(part)), inner: value}
+            else:
+                values[name] = value
+        return type(self).model_validate(values)
+
+
+def _as_dict(part: object) -> dict[str, object]:
+    """Values of a part, which may have been replaced as a whole; none if it has not been chosen."""
+    if isinstance(part, BaseModel):
+        return part.model_dump()
+    return part if isinstance(part, dict) else {}
