@@ -7,7 +7,7 @@ OUT ?= demo-output
 PY = .venv/bin/python
 CORE_PY = .venv-core/bin/python
 # Tests of what must work where neither napari nor Qt is installed: they run in an environment without them.
-CORE_TESTS = tests/slides tests/annotation tests/project tests/formats tests/datasets tests/histotrain tests/jobs tests/session tests/cli
+CORE_TESTS = tests/slides tests/annotation tests/project tests/formats tests/datasets tests/histotrain tests/jobs tests/session tests/cli tests/studies
 
 .PHONY: setup demo test test-core test-window lint format bench clean
 

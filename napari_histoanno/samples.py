@@ -1,14 +1,17 @@
 """The two synthetic slides that ship with the project, what is true of them, and a project that is already begun.
 
 The files lie in ``sample_data/`` of a checkout and inside an installed package; either place is found. Everything in
-them was computed from random numbers and is in the public domain (CC0).
+them was computed from random numbers and is in the public domain (CC0). The generator that made them is there as well;
+:func:`make_slide` makes more.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import imagecodecs
 import numpy as np
@@ -19,6 +22,8 @@ from napari_histoanno.project import Project
 from napari_histoanno.simulated import SimulatedAnnotator
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from numpy.typing import NDArray
 
 REGION_CLASSES = {
@@ -42,6 +47,7 @@ COLORS = {
 PATIENTS = {"harbour": "H-014", "meadow": "M-207"}
 ANNOTATOR = "Simulated annotator"
 
+_GENERATOR = "napari_histoanno._sample_generator"
 _SUFFIX = ".ome.tif"
 _SEED = 7
 
@@ -107,6 +113,78 @@ def sample_folder() -> Path:
         f"the sample slides are missing: neither {places[0]} nor {places[1]} holds any; "
         "install the package again, or make them with python -m sample_data.generator sample_data --shipped"
     )
+
+
+class SyntheticSlide(Protocol):
+    """A slide made by the generator, and all that is known of it.
+
+    ``image`` uint8 (h, w, 3); ``regions`` uint8 (h, w), ids of :data:`REGION_CLASSES`; ``instances`` int32 (h, w),
+    nuclei 1 … n; ``nucleus_classes`` from their number to the id in :data:`NUCLEUS_CLASSES`; ``mpp`` µm per pixel.
+    """
+
+    @property
+    def image(self) -> NDArray[np.uint8]: ...
+
+    @property
+    def regions(self) -> NDArray[np.uint8]: ...
+
+    @property
+    def instances(self) -> NDArray[np.int32]: ...
+
+    @property
+    def nucleus_classes(self) -> dict[int, int]: ...
+
+    @property
+    def mpp(self) -> float: ...
+
+
+def generator() -> ModuleType:
+    """The package that makes synthetic slides, from a checkout or from inside the installed package.
+
+    Raises
+    ------
+    SampleError
+        If neither has it.
+    """
+    if _GENERATOR in sys.modules:
+        return sys.modules[_GENERATOR]
+    package = Path(__file__).resolve().parent
+    places = (package / "_sample_data", package.parent / "sample_data")
+    for place in places:
+        folder = place / "generator"
+        spec = importlib.util.spec_from_file_location(
+            _GENERATOR, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        if (folder / "__init__.py").is_file() and spec is not None and spec.loader is not None:
+            module = importlib.util.module_from_spec(spec)
+            # Its modules import each other by their place in this package, so it has to be known before it runs.
+            sys.modules[_GENERATOR] = module
+            spec.loader.exec_module(module)
+            return module
+    raise SampleError(f"the generator of synthetic slides is missing from {places[0]} and {places[1]}")
+
+
+def make_slide(seed: int, size: tuple[int, int] = (4096, 3072), style: object = "harbour") -> SyntheticSlide:
+    """Synthetic slide at 0.5 µm/px with its truth; equal arguments give equal slides.
+
+    Parameters
+    ----------
+    seed : int
+        Start of all random choices.
+    size : (int, int)
+        Width and height, pixels, at least 256.
+    style : str or StainStyle
+        Laboratory: "harbour", "meadow", or one made from :func:`generator`'s ``StainStyle``.
+
+    Raises
+    ------
+    SampleError
+        If the generator is missing.
+    ValueError
+        If the style is unknown or the slide too small.
+    """
+    slide: SyntheticSlide = generator().make_slide(seed, size, style)
+    return slide
 
 
 def sample_slides() -> list[Path]:

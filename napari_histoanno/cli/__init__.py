@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 import traceback
 
-from napari_histoanno.cli import demo, doctor, models, projects
+from napari_histoanno.cli import demo, doctor, models, projects, studies
 from napari_histoanno.cli.app import FAULT, app
 
-__all__ = ["app", "demo", "doctor", "main", "models", "projects"]
+__all__ = ["app", "demo", "doctor", "main", "models", "projects", "studies"]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -4,8 +4,8 @@ Everything is made from random numbers: no pixel comes from a patient. ``python 
 tells how to write slides; :func:`make_slide` makes one in memory.
 """
 
-from sample_data.generator.slide import make_slide
-from sample_data.generator.stain import STYLES, StainStyle
-from sample_data.generator.truth import MPP, NUCLEUS_CLASSES, REGION_CLASSES, SyntheticSlide
+from .slide import make_slide
+from .stain import STYLES, StainStyle
+from .truth import MPP, NUCLEUS_CLASSES, REGION_CLASSES, SyntheticSlide
 
 __all__ = ["MPP", "NUCLEUS_CLASSES", "REGION_CLASSES", "STYLES", "StainStyle", "SyntheticSlide", "make_slide"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sample_data.generator.shipped import write_shipped
-from sample_data.generator.slide import make_slide
-from sample_data.generator.stain import STYLES
-from sample_data.generator.write import write_mosaic, write_slide, write_truth
+from .shipped import write_shipped
+from .slide import make_slide
+from .stain import STYLES
+from .write import write_mosaic, write_slide, write_truth
 
 LARGEST = 70_000_000
 UNIT = 4096

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sample_data.generator.fields import Field, Shape, noise
-from sample_data.generator.nuclei import LYMPHOCYTE, Nuclei
+from .fields import Field, Shape, noise
+from .nuclei import LYMPHOCYTE, Nuclei
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

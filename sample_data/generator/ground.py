@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from sample_data.generator.fields import Field, Mask, Shape, along_flow, blur, noise, ramp, resize
-from sample_data.generator.packing import spread
+from .fields import Field, Mask, Shape, along_flow, blur, noise, ramp, resize
+from .packing import spread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sample_data.generator.tissue import Plan
+    from .tissue import Plan
 
 
 @dataclass(frozen=True, slots=True)

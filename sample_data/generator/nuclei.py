@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from sample_data.generator.fields import Field, Mask, blur, gradient, noise, ramp, sample
-from sample_data.generator.packing import Points, scatter, thin
-from sample_data.generator.tissue import CELL, Glands, Plan
+from .fields import Field, Mask, blur, gradient, noise, ramp, sample
+from .packing import Points, scatter, thin
+from .tissue import CELL, Glands, Plan
 
 NEOPLASTIC, BENIGN, LYMPHOCYTE, STROMAL = 1, 2, 3, 4
 

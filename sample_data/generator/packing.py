@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 if TYPE_CHECKING:
-    from sample_data.generator.fields import Mask
+    from .fields import Mask
 
 Points = NDArray[np.float64]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from sample_data.generator.fields import noise, ramp, resize
+from .fields import noise, ramp, resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sample_data.generator.stain import StainStyle
+    from .stain import StainStyle
 
 _COARSE = 16
 

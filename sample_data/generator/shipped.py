@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sample_data.generator.slide import make_slide
-from sample_data.generator.write import write_slide, write_truth
+from .slide import make_slide
+from .write import write_slide, write_truth
 
 if TYPE_CHECKING:
     from pathlib import Path

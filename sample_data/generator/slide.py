@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sample_data.generator.chromatin import paint
-from sample_data.generator.ground import Dyes, Regions, lay_ground, outline_regions
-from sample_data.generator.nuclei import BENIGN, NEOPLASTIC, Nuclei, place
-from sample_data.generator.scanner import scan
-from sample_data.generator.stain import STYLES, StainStyle, transmit
-from sample_data.generator.tissue import draw_plan
-from sample_data.generator.truth import SyntheticSlide
+from .chromatin import paint
+from .ground import Dyes, Regions, lay_ground, outline_regions
+from .nuclei import BENIGN, NEOPLASTIC, Nuclei, place
+from .scanner import scan
+from .stain import STYLES, StainStyle, transmit
+from .tissue import draw_plan
+from .truth import SyntheticSlide
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sample_data.generator.fields import Mask
+    from .fields import Mask
 
 SMALLEST = 256
 SMALLEST_NUCLEUS = 24

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sample_data.generator.fields import Field
+    from .fields import Field
 
 RED_CELL = (0.16, 0.80, 0.58)
 

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from sample_data.generator.fields import Field, Mask, Shape, blur, noise, ramp, sample, sample_smoothly
-from sample_data.generator.packing import scatter, spread, thin
+from .fields import Field, Mask, Shape, blur, noise, ramp, sample, sample_smoothly
+from .packing import scatter, spread, thin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

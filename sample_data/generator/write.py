@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from sample_data.generator.truth import MPP, SyntheticSlide
+from .truth import MPP, SyntheticSlide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

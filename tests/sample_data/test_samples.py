@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +13,7 @@ from napari_histoanno import samples
 from napari_histoanno.annotation import Granularity, Source, rasterize
 from napari_histoanno.project import Project, ProjectError
 from napari_histoanno.slides import open_slide
-from sample_data.generator import NUCLEUS_CLASSES, REGION_CLASSES
+from sample_data.generator import NUCLEUS_CLASSES, REGION_CLASSES, make_slide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,3 +150,16 @@ def test_nuclei_are_marked_on_nuclei(project: Project) -> None:
 def test_a_second_project_in_the_same_place_is_refused(project: Project) -> None:
     with pytest.raises(ProjectError, match="holds a project"):
         samples.sample_project(project.path)
+
+
+def test_the_generator_is_found_without_its_checkout_on_the_path(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.path[:] = [p for p in sys.path if p]; import napari_histoanno.samples as s; "
+        "slide = s.make_slide(3, (320, 256)); assert 'sample_data' not in sys.modules; print(slide.image.shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "(256, 320, 3)", done.stderr
+
+
+def test_the_same_slide_comes_from_either_way_to_the_generator() -> None:
+    np.testing.assert_array_equal(samples.make_slide(3, (320, 256)).image, make_slide(3, (320, 256)).image)

@@ -68,3 +68,13 @@ def _computes_bf16(device: torch.device) -> bool:
     if device.type == "cpu":
         return any("bf16" in name and present for name, present in torch.cpu.get_capabilities().items())
     return False
+
+
+def describe(name: str = "auto") -> str:
+    """A device in words: the name of the graphics card, or the processor and how many threads compute on it."""
+    device = choose_device(name, "float32").torch_device
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    if device.type == "cpu":
+        return f"CPU ({torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads)"
+    return device.type
