@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from histotrain import AugmentSettings
-from histotrain.augment import augmented, coloured, dihedral
+from histotrain.augment import Colours, augmented
+from histotrain.batches import Batch, Known
+from histotrain.chance import Chance
+from histotrain.geometry import turned
 from histotrain.pixels import MEAN, STD, normalised
 
 OFF = AugmentSettings.off()
@@ -17,6 +20,18 @@ def coordinate_patches(count: int, height: int, width: int) -> tuple[torch.Tenso
     image = np.stack([columns, rows, np.zeros_like(rows)], axis=-1)
     label = 1 + columns // 8 + 16 * (rows // 8)
     return torch.from_numpy(np.stack([image] * count)), torch.from_numpy(np.stack([label.astype(np.uint8)] * count))
+
+
+def dihedral(images: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    batch = turned(Batch(images, Known(labels=labels)), Chance.of(rng, len(images)))
+    assert batch.known.labels is not None
+    return batch.images, batch.known.labels
+
+
+def coloured(images: torch.Tensor, settings: AugmentSettings, rng: np.random.Generator) -> torch.Tensor:
+    colours = Colours.drawn(len(images), settings, Chance.of(rng, len(images)))
+    intensity = colours.intensity(images)
+    return colours.normalised(intensity, intensity.mean(1, keepdim=True), images.shape[1:3])
 
 
 def bytes_of(pixels: torch.Tensor) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ from histotrain import (
     load_model,
     train,
 )
+from histotrain.stepping import Taken
+from histotrain.supply import Part
 
 Make = Callable[..., PatchSet]
 
@@ -96,16 +98,11 @@ def test_the_best_is_kept_not_the_last(quick: Recipe, patches: Make, tmp_path: P
     trainer = Trainer(quick, patches(8), validation=patches(4, seed=1), output=tmp_path, device="cpu")
     values = iter([0.9, 0.4])
     assert trainer._validator is not None
-    trainer._validator.measure = lambda *_, **__: (0.0, matrix_with_iou(next(values)))  # type: ignore[method-assign]
+    trainer._validator.measure = lambda _: (0.0, {"mean_iou": next(values)})  # type: ignore[method-assign]
     events = list(trainer.run())
     assert finished(events).best_step == 3
     assert [e.step for e in events if isinstance(e, Saved)] == [3]
     assert load_model(tmp_path, device="cpu").card.step == 3
-
-
-def matrix_with_iou(iou: float) -> np.ndarray:
-    hit = round(1000 * 2 * iou / (1 + iou))
-    return np.array([[0, 0, 0], [0, hit, 1000 - hit], [0, 1000 - hit, hit]])
 
 
 def test_stopping_ends_at_the_next_step_and_keeps_the_best(quick: Recipe, patches: Make, tmp_path: Path) -> None:
@@ -133,7 +130,7 @@ def test_early_stopping(quick: Recipe, patches: Make) -> None:
     recipe = quick.with_changes(steps=100, validate_every=1, patience=2)
     trainer = Trainer(recipe, patches(8), validation=patches(4), device="cpu")
     assert trainer._validator is not None
-    trainer._validator.measure = lambda *_, **__: (0.0, matrix_with_iou(0.5))  # type: ignore[method-assign]
+    trainer._validator.measure = lambda _: (0.0, {"mean_iou": 0.5})  # type: ignore[method-assign]
     events = list(trainer.run())
     assert finished(events).step == 3
     assert finished(events).reason == "completed"
@@ -159,11 +156,11 @@ def test_out_of_memory_halves_the_batch(quick: Recipe, patches: Make, monkeypatc
     trainer = Trainer(quick, patches(8), device="cpu")
     real, sizes = trainer._train_step, []
 
-    def small(batch: object) -> tuple[float, float]:
-        sizes.append(len(batch.images))  # type: ignore[attr-defined]
+    def small(parts: Sequence[Part]) -> Taken:
+        sizes.append(sum(len(part) for part in parts))
         if sizes[-1] > 2:
             raise torch.OutOfMemoryError
-        return real(batch)  # type: ignore[arg-type]
+        return real(parts)
 
     monkeypatch.setattr(trainer, "_train_step", small)
     events = list(trainer.run())

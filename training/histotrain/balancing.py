@@ -5,8 +5,9 @@ Bokhorst et al. (2019) weigh each labelled pixel so that all classes present hav
 patch (equation 1) or within the mini-batch (equation 2). Equation 2 is the better one on purely sparse annotation,
 equation 1 where some patches are dense.
 
-Weights follow from the labels alone. Under distributed training the counts of equation 2 are those of all ranks
-together: otherwise each rank would balance a different batch than the one the gradient is taken of.
+Weights follow from the labels alone. The counts of equation 2 are those of everything that one step of the optimiser
+learns from: of all ranks and of all batches whose gradients are accumulated. Otherwise each part would be balanced by
+itself, and the step would not be that of the whole.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from enum import StrEnum
 
 import torch
 from torch import Tensor
+
+from histotrain.ranks import summed
 
 
 class Balancing(StrEnum):
@@ -25,7 +28,7 @@ class Balancing(StrEnum):
     MINI_BATCH = "mini-batch"
 
 
-def pixel_weights(labels: Tensor, balancing: Balancing | str, *, classes: int) -> Tensor:
+def pixel_weights(labels: Tensor, balancing: Balancing | str, *, classes: int, totals: Tensor | None = None) -> Tensor:
     """Weight of every pixel in the loss.
 
     Parameters
@@ -34,9 +37,11 @@ def pixel_weights(labels: Tensor, balancing: Balancing | str, *, classes: int) -
         Class of each pixel, 1 … ``classes``; 0 is unlabelled.
     balancing : Balancing
         ``INSTANCE`` is L_I / (C_I · C_ij), counted within each patch; ``MINI_BATCH`` is L_B / (C_B · C_ij), counted
-        over all patches (of all ranks); ``NONE`` is 1.
+        over all patches of the step; ``NONE`` is 1.
     classes : int
         Number of classes C.
+    totals : Tensor, shape (C,), optional
+        Pixels of each class in the whole step; by default those of ``labels``, over all ranks.
 
     Returns
     -------
@@ -51,30 +56,40 @@ def pixel_weights(labels: Tensor, balancing: Balancing | str, *, classes: int) -
     balancing = Balancing(balancing)
     if balancing is Balancing.NONE:
         return (labels != 0).float()
+    if balancing is Balancing.MINI_BATCH and totals is None:
+        totals = summed(count_classes(labels, classes).sum(0))
+    counts = count_classes(labels, classes) if balancing is Balancing.INSTANCE else None
+    weights = class_factors(balancing, counts=counts, totals=totals)
+    return spread(weights, labels)
+
+
+def class_factors(balancing: Balancing | str, *, counts: Tensor | None, totals: Tensor | None) -> Tensor:
+    """Weight of each class, float32 (N, C) from ``counts`` (N, C) of each patch, or (1, C) from ``totals`` (C,).
+
+    Counts may be fractions (of soft labels). Raises ValueError if what the balancing counts is not given.
+    """
+    balancing = Balancing(balancing)
+    known = counts if balancing is Balancing.INSTANCE else None if totals is None else totals[None]
+    if known is None:
+        raise ValueError(f"{balancing} balancing without its counts")
+    if balancing is Balancing.NONE:
+        return torch.ones_like(known, dtype=torch.float32)
+    labelled = known.sum(1, keepdim=True)
+    present = (known > 0).sum(1, keepdim=True)
+    shares = present * known
+    return torch.where(known > 0, labelled / torch.where(shares > 0, shares, 1), 0.0).float()
+
+
+def spread(weights: Tensor, labels: Tensor) -> Tensor:
+    """Weight of each pixel, float32 (N, H, W), from those of the classes (N, C) or (1, C); 0 where unlabelled."""
+    table = torch.cat([torch.zeros_like(weights[:, :1]), weights], dim=1)
+    flat = labels.long().flatten(1)
+    return table.expand(len(flat), -1).gather(1, flat).reshape(labels.shape)
+
+
+def count_classes(labels: Tensor, classes: int) -> Tensor:
+    """Pixels of class 1 … C in each patch, int64 (N, C), of labels (N, …)."""
     groups = labels.long().flatten(1)
-    counts = _count_classes(groups, classes)
-    if balancing is Balancing.MINI_BATCH:
-        counts = _sum_over_ranks(counts.sum(0, keepdim=True)).expand(len(groups), -1)
-    return _share_equally(counts).gather(1, groups).reshape(labels.shape)
-
-
-def _share_equally(counts: Tensor) -> Tensor:
-    """Weight of a pixel of class 0 … C in each group, shape (G, C + 1), from the counts of class 1 … C."""
-    labelled = counts.sum(1, keepdim=True)
-    present = (counts > 0).sum(1, keepdim=True)
-    weights = labelled / (present * counts).clamp(min=1)
-    return torch.cat([torch.zeros_like(weights[:, :1]), weights], dim=1).float()
-
-
-def _count_classes(groups: Tensor, classes: int) -> Tensor:
-    """Pixels of class 1 … C in each row, int64 (G, C)."""
     first = torch.arange(len(groups), device=groups.device)[:, None] * (classes + 1)
     counts = torch.bincount((groups + first).flatten(), minlength=len(groups) * (classes + 1))
     return counts.reshape(len(groups), classes + 1)[:, 1:]
-
-
-def _sum_over_ranks(counts: Tensor) -> Tensor:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        counts = counts.clone()
-        torch.distributed.all_reduce(counts)
-    return counts

@@ -34,6 +34,9 @@ class ModelCard(BaseModel):
     metrics: dict[str, float | None] = Field(default_factory=dict)
     scheme: dict[str, Any] = Field(default_factory=dict)
     lineage: dict[str, Any] = Field(default_factory=dict)
+    stain: dict[str, Any] | None = Field(
+        default=None, description="Stain normalisation of what the network sees: its method and target look."
+    )
 
     @property
     def class_list(self) -> ClassList:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 import numpy as np
 
 from histotrain.errors import TrainingError
+from histotrain.sampler import PatchSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -210,9 +211,9 @@ class PatchSet:
             joined[name] = None if absent[0] else np.concatenate(values)
         return replace(first, **joined)
 
-    def source(self, *, balanced: bool = True) -> PatchSampler:
+    def source(self, *, balanced: bool = True, uses: Collection[str] = ()) -> PatchSampler:
         """Endless sampler over the patches; see `PatchSampler`."""
-        return PatchSampler(self, balanced=balanced)
+        return PatchSampler(self, balanced=balanced, uses=uses)
 
     def save(self, path: str | Path) -> None:
         """Write as a zarr group; an existing one is replaced. The same patches give the same bytes."""
@@ -233,43 +234,6 @@ class PatchSet:
         return all(_same(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
-class PatchSampler:
-    """Draws patches of a set with replacement.
-
-    Balanced, it first draws a class (each that occurs, equally often) and then a patch that contains it, by weight: a
-    class painted on one patch in a hundred is then seen as often as the others. Patches without labels are never
-    drawn.
-    """
-
-    def __init__(self, patches: PatchSet, *, balanced: bool = True) -> None:
-        if patches.labels is None:
-            raise TrainingError("these patches have no pixel labels", hint="Annotate regions, or use patch classes.")
-        self._images, self._labels = patches.images, patches.labels
-        self.classes, self.class_ids = patches.classes, patches.class_ids
-        content = (
-            np.stack([np.bincount(label.ravel(), minlength=256) > 0 for label in patches.labels])
-            if len(patches)
-            else None
-        )
-        if content is None or not content[:, 1:].any():
-            raise TrainingError(
-                "there is nothing to learn from", "no pixel is labelled", "Annotate at least two classes."
-            )
-        weights = np.asarray(patches.weights, dtype=float)
-        groups = [content[:, i] for i in range(1, 256) if content[:, i].any()] if balanced else [content[:, 1:].any(1)]
-        self._groups = [(np.flatnonzero(g), _cumulative(weights[g])) for g in groups]
-
-    def batch(self, size: int, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
-        """Images uint8 (size, H, W, 3) and labels uint8 (size, H, W)."""
-        order = rng.permutation(len(self._groups))
-        start = int(rng.integers(len(order)))
-        picks = np.empty(size, dtype=np.intp)
-        for k, u in enumerate(rng.random(size)):
-            members, cumulative = self._groups[order[(start + k) % len(order)]]
-            picks[k] = members[np.searchsorted(cumulative, u * cumulative[-1], side="right")]
-        return self._images[picks], self._labels[picks]
-
-
 def label_lookup(class_ids: Sequence[int]) -> UInt8:
     """Table from class id to channel + 1; ids that are no class of the model become 0, unlabelled.
 
@@ -282,13 +246,6 @@ def label_lookup(class_ids: Sequence[int]) -> UInt8:
     for channel, class_id in enumerate(class_ids):
         table[class_id] = channel + 1
     return table
-
-
-def _cumulative(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise TrainingError("the weights of a patch set must be finite and not negative")
-    total = np.cumsum(weights)
-    return total if total[-1] > 0 else np.arange(1.0, len(weights) + 1)
 
 
 def _misfit(name: str, expected: str, value: NDArray[Any]) -> TrainingError:

@@ -70,7 +70,7 @@ def _json_able(value: Any) -> Any:
 
 
 def _restored(name: str, value: Any) -> Any:
-    if name == "metrics" and isinstance(value, dict):
+    if name in ("metrics", "terms") and isinstance(value, dict):
         return {k: math.nan if v is None else v for k, v in value.items()}
     if name == "classes" and isinstance(value, list):
         return tuple(value)
@@ -95,7 +95,10 @@ class Started(Event):
 
 @dataclass(frozen=True, slots=True)
 class Progressed(Event):
-    """One step was taken; ``items_per_second`` counts patches, ``eta_seconds`` runs to ``total_steps``."""
+    """One step was taken; ``items_per_second`` counts patches, ``eta_seconds`` runs to ``total_steps``.
+
+    ``terms`` are the parts of the loss, by name, where it has more than one.
+    """
 
     step: int
     total_steps: int
@@ -103,6 +106,7 @@ class Progressed(Event):
     learning_rate: float
     items_per_second: float
     eta_seconds: float
+    terms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,26 +16,31 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from histotrain.augment import augmented
+from histotrain.augment import unvaried
+from histotrain.batches import Batch
 from histotrain.card import ModelCard
 from histotrain.checkpoint import save_training, save_weights
 from histotrain.classes import resolve_classes
-from histotrain.data import PatchSet, label_lookup
+from histotrain.data import PatchSet
 from histotrain.devices import choose_device
 from histotrain.errors import TrainingError
 from histotrain.events import Event, Finished, Notice, Progressed, Saved, Started, Validated
-from histotrain.feed import Batch, Feed, make_batch
-from histotrain.inference import predict_image, probabilities_of
-from histotrain.losses import segmentation_loss
-from histotrain.metrics import summary
-from histotrain.models import build_model
+from histotrain.feed import Feed
+from histotrain.inference import LARGEST, predict_image
+from histotrain.models import build_model, task_of
+from histotrain.objectives import ClassWeights, objective_class, objective_for
 from histotrain.optim import Optimizer
 from histotrain.pixels import MEAN, STD
+from histotrain.ranks import rank, several, told
 from histotrain.schedule import Schedule
+from histotrain.speed import Speed
 from histotrain.statistics import BATCHES, PREVIEW_BATCHES, settle_statistics
+from histotrain.stepping import Taken, take_step
+from histotrain.supply import Part, Supply
 from histotrain.validation import Validator
 from histotrain.warmstart import restore_training, start_from
 
@@ -43,7 +48,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
     from typing import Unpack
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from histotrain.data import PatchSource
@@ -52,15 +56,12 @@ if TYPE_CHECKING:
 STATE_SECONDS = 60.0
 """At most this often the state for an exact resume is written (three times a model's size)."""
 
-CRITERION = "mean_iou"
-"""The validation metric by which weights are better than others."""
-
 
 class TrainingOptions(TypedDict, total=False):
     """What a training can be told beside its recipe and data."""
 
     validation: PatchSet | None
-    """Patches to measure on."""
+    """Patches to measure on, of whatever kind the network learns from."""
     classes: Sequence[str] | None
     """Names of the classes, in the order of the channels; by default those of the data."""
     class_ids: Sequence[int] | None
@@ -77,6 +78,8 @@ class TrainingOptions(TypedDict, total=False):
     """JSON-able: where the data come from; stored with the model."""
     device: str
     """"auto", "cpu", "cuda:0", "mps"."""
+    stain: Mapping[str, Any] | None
+    """JSON-able: the stain normalisation that the patches have had; stored with the model."""
 
 
 def train(recipe: Recipe, data: PatchSet | PatchSource, **options: Unpack[TrainingOptions]) -> Iterator[Event]:
@@ -117,21 +120,28 @@ class Trainer:
         scheme = options.get("scheme") or getattr(data, "scheme", None) or {}
         self.classes = resolve_classes(data, options.get("classes"), options.get("class_ids"), scheme)
         self._scheme = dict(scheme)
-        self._lookup = label_lookup(self.classes.ids)
-        self._source: PatchSource = data.source() if isinstance(data, PatchSet) else data
-        validation = options.get("validation")
-        self._validator = (
-            Validator(validation, self._lookup, recipe) if validation is not None and len(validation) else None
+        self._source: PatchSource = (
+            data.source(uses=objective_class(recipe.model).uses_of(recipe)) if isinstance(data, PatchSet) else data
         )
         self._device = choose_device(options.get("device", "auto"), recipe.precision)
         torch.manual_seed(recipe.seed)
         self._net = self._build()
+        self._weights = ClassWeights(recipe, self.classes, self._source)
+        self._objective = objective_for(self._net, recipe, self.classes, self._weights)
+        self._supply = Supply(self._source, recipe, self.classes, self._objective)
+        validation = options.get("validation")
+        self._validator = (
+            Validator(validation, recipe, self.classes, self._objective)
+            if validation is not None and len(validation)
+            else None
+        )
         self._optimizer = Optimizer.from_recipe(self._net.parameters(), recipe)
         self._schedule = Schedule(recipe)
         self._batch_size = recipe.batch_size
         self._best: dict[str, Tensor] | None = None
         self._best_step = 0
         self._best_metrics: dict[str, float] = {}
+        self._best_value = -math.inf
         self._recent: deque[Tensor] = deque(maxlen=BATCHES)
         self._unimproved = 0
         self._validated_at = -1
@@ -172,7 +182,7 @@ class Trainer:
         """Yield events until the training ends; returns why it failed, or ""."""
         while self.step < self.recipe.steps and not self._stop.is_set():
             size = self._batch_size
-            with Feed(self._source, self._lookup, size=size, seed=self.recipe.seed, step=self.step) as feed:
+            with Feed(lambda step, size=size: self._supply.parts(step, size=size), step=self.step) as feed:  # type: ignore[misc]
                 failure, over = yield from self._steps_of(feed)
             if over:
                 return failure
@@ -181,13 +191,16 @@ class Trainer:
             )
         return ""
 
-    def _steps_of(self, feed: Feed) -> Generator[Event, None, tuple[str, bool]]:
+    def _steps_of(self, feed: Feed[list[Part]]) -> Generator[Event, None, tuple[str, bool]]:
         """Yield events until the training ends or the batch has to shrink; returns (failure, whether it is over)."""
-        speed = _Speed(self._batch_size)
+        speed = Speed(self._batch_size * self.recipe.accumulate)
         while self.step < self.recipe.steps and not self._stop.is_set():
             try:
-                loss, rate = self._train_step(feed.next())
+                rate = self._schedule.rate(self.step)
+                loss, terms = self._train_step(feed.next())
             except torch.OutOfMemoryError:
+                if several():
+                    raise
                 self._forget_gradients()
                 if self._batch_size == 1:
                     return (
@@ -200,8 +213,9 @@ class Trainer:
                 return f"the loss became {loss} at step {self.step + 1}. Lower the learning rate", True
             self.step += 1
             per_second = speed.tick()
-            eta = (self.recipe.steps - self.step) * self._batch_size / per_second
-            yield Progressed(self.step, self.recipe.steps, loss, rate, per_second, eta)
+            eta = (self.recipe.steps - self.step) * self._batch_size * self.recipe.accumulate / per_second
+            parts = terms if len(terms) > 1 else {}
+            yield Progressed(self.step, self.recipe.steps, loss, rate, per_second, eta, parts)
             if self.step % self.recipe.validate_every == 0:
                 yield from self._check()
                 speed.skip()
@@ -210,27 +224,14 @@ class Trainer:
                     return "", True
         return "", True
 
-    def _train_step(self, batch: Batch) -> tuple[float, float]:
-        """One step of the optimiser: the loss before it, and its learning rate."""
-        pixels, labels = self._varied(batch)
-        self._recent.append(pixels)
-        rate = self._schedule.rate(self.step)
+    def _train_step(self, parts: Sequence[Part]) -> Taken:
+        """One step of the optimiser."""
+        inputs = [self._supply.ready(part, self._device.torch_device) for part in parts]
+        self._recent.extend(one.pixels for one in inputs)
         with self._lock:
-            with self._device.autocast():
-                logits = self._net(pixels)
-            loss = segmentation_loss(logits, labels, loss=self.recipe.loss, balancing=self.recipe.balancing)
-            loss.backward()
-            value = loss.item()
-            if math.isfinite(value):
-                self._optimizer.clip(self.recipe.gradient_clip)
-                self._optimizer.step(rate)
-            self._optimizer.zero_grad()
-        return value, rate
-
-    def _varied(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        device = self._device.torch_device
-        images, labels = (t.to(device, non_blocking=True) for t in (batch.images, batch.labels))
-        return augmented(images, labels, self.recipe.augment, batch.rng)
+            return take_step(
+                self._objective, self._optimizer, inputs, self._device, rate=self._schedule.rate(self.step)
+            )
 
     def _forget_gradients(self) -> None:
         self._optimizer.zero_grad()
@@ -242,23 +243,34 @@ class Trainer:
         self._validated_at = self.step
         metrics: dict[str, float] = {}
         with self._lock:
-            settle_statistics(self._net, self._recent, self._device)
+            settle_statistics(self._net, self._recent, self._device, self._objective.touch)
         if self._validator is not None:
             with self._lock:
-                loss, matrix = self._validator.measure(self._net, self._device, classes=len(self.classes))
-            metrics = summary(matrix, self.classes.names)
+                loss, metrics = told(self._validator.measure(self._device) if rank() == 0 else None)
             yield Validated(self.step, loss, metrics)
-        gained = self._validator is None or metrics[CRITERION] > self._best_metrics.get(CRITERION, -math.inf)
+        value = self._value_of(metrics)
+        gained = self._validator is None or self._best is None or value > self._best_value
         self._schedule.validated(gained=gained)
         self._unimproved = 0 if gained else self._unimproved + 1
         if gained:
             self._best = {k: v.detach().cpu().clone() for k, v in self._net.state_dict().items()}
-            self._best_step, self._best_metrics = self.step, metrics
-            if output := self._options.get("output"):
+            self._best_step, self._best_metrics, self._best_value = self.step, metrics, value
+            if output := self._output:
                 save_weights(output, self._best, self._card())
                 yield Saved(self.step, str(output), best=True)
         if time.monotonic() - self._state_written > STATE_SECONDS:
             self._write_state()
+
+    def _value_of(self, metrics: Mapping[str, float]) -> float:
+        """The metric that counts: the recipe's, or where the task has none of that name, the objective's own."""
+        names = (self.recipe.monitor, *self._objective.monitors)
+        value = next((metrics[name] for name in names if name in metrics), math.nan)
+        return -math.inf if math.isnan(value) else value
+
+    @property
+    def _output(self) -> str | Path | None:
+        """Where this process writes."""
+        return self._options.get("output") if rank() == 0 else None
 
     def _finish(self, failure: str) -> Iterator[Event]:
         cancelled = self._stop.is_set() and self.step < self.recipe.steps
@@ -289,15 +301,17 @@ class Trainer:
             metrics=dict(self._best_metrics),
             scheme=self._scheme,
             lineage=dict(self._options.get("lineage") or {}),
+            stain=None if (stain := self._options.get("stain")) is None else dict(stain),
         )
 
     def _write_state(self) -> None:
-        output = self._options.get("output")
+        output = self._output
         if output is None:
             return
         tensors = {f"net.{k}": v for k, v in self._net.state_dict().items()}
         tensors |= {f"optimizer.{k}": v for k, v in self._optimizer.state().items()}
         tensors |= {f"best.{k}": v for k, v in (self._best or {}).items()}
+        tensors |= {f"weights.{k}": v for k, v in self._weights.state().items()}
         tensors["random"] = torch.get_rng_state()
         facts = {
             "recipe": self.recipe.model_dump(mode="json"),
@@ -313,48 +327,54 @@ class Trainer:
         self._state_written = time.monotonic()
 
     def _restore(self, folder: Path) -> None:
-        facts, best = restore_training(folder, self.recipe, self.classes, self._net, self._optimizer)
+        facts, best, weights = restore_training(folder, self.recipe, self.classes, self._net, self._optimizer)
         self.step = facts["step"]
         self._best, self._best_step, self._best_metrics = best, facts["best_step"], facts["best_metrics"]
+        self._best_value = self._value_of(self._best_metrics)
         self._unimproved = facts["unimproved"]
         self._schedule.factor, self._schedule.stale = facts["factor"], facts["stale"]
         for step in range(max(0, self.step - BATCHES), self.step):
-            batch = make_batch(self._source, self._lookup, size=self._batch_size, seed=self.recipe.seed, step=step)
-            self._recent.append(self._varied(batch)[0])
+            parts = self._supply.parts(step, size=self._batch_size)
+            self._recent.extend(self._supply.ready(part, self._device.torch_device).pixels for part in parts)
+        self._weights.restore(weights)
 
-    def predict_array(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Class probabilities float32 (H, W, C) of an image uint8 (H, W, 3), with the weights of this moment.
+    def predict_array(self, image: NDArray[np.uint8], contexts: NDArray[np.uint8] | None = None) -> NDArray[np.float32]:
+        """Class probabilities with the weights of this moment.
 
         May be called between the events of `run`, or from another thread (it then waits for the step to end).
+
+        Parameters
+        ----------
+        image : uint8, shape (H, W, 3)
+            Predicted in blended tiles if it is large and has no contexts.
+        contexts : uint8, shape (M, H, W, 3), optional
+            The same centre at the network's lower magnifications.
+
+        Returns
+        -------
+        float32, shape (H, W, C), or (C,) from a network that classifies patches
         """
-
-        def predict_batch(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            result = probabilities_of(self._net, torch.from_numpy(images), self._device, MEAN, STD)
-            array: NDArray[np.float32] = result.cpu().numpy()
-            return array
-
+        whole = max(image.shape[:2]) <= LARGEST or contexts is not None or task_of(self.recipe.model) == "patches"
         with self._lock:
-            settle_statistics(self._net, list(self._recent)[-PREVIEW_BATCHES:], self._device)
+            settle_statistics(self._net, list(self._recent)[-PREVIEW_BATCHES:], self._device, self._objective.touch)
             self._net.eval()
             try:
-                return predict_image(predict_batch, image, channels=len(self.classes))
+                if whole:
+                    one = self._probabilities(image[None], None if contexts is None else contexts[None])
+                    return np.asarray(one[0])
+                return predict_image(self._probabilities, image, channels=len(self.classes))
             finally:
                 self._net.train()
 
-
-class _Speed:
-    """Patches per second, smoothed; time outside of steps can be left out."""
-
-    def __init__(self, items: int) -> None:
-        self._items = items
-        self._last = time.perf_counter()
-        self._seconds: float | None = None
-
-    def tick(self) -> float:
-        now = time.perf_counter()
-        seconds, self._last = max(now - self._last, 1e-6), now
-        self._seconds = seconds if self._seconds is None else 0.9 * self._seconds + 0.1 * seconds
-        return self._items / self._seconds
-
-    def skip(self) -> None:
-        self._last = time.perf_counter()
+    @torch.inference_mode()
+    def _probabilities(
+        self, images: NDArray[np.uint8], contexts: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.float32]:
+        """Float32 (N, H, W, C) or (N, C) of images uint8 (N, H, W, 3)."""
+        arrays = [None if a is None else torch.from_numpy(a.copy()) for a in (images, contexts)]
+        on = [None if t is None else t.to(self._device.torch_device) for t in arrays]
+        assert on[0] is not None
+        with self._device.autocast():
+            logits: Tensor = self._net(unvaried(Batch(on[0], contexts=on[1])).pixels)
+        probabilities: NDArray[np.float32] = logits.float().softmax(1).movedim(1, -1).cpu().numpy()
+        return probabilities

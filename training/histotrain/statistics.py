@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from histotrain.devices import Device
 
@@ -27,17 +27,21 @@ PREVIEW_BATCHES = 3
 
 
 @torch.no_grad()
-def settle_statistics(net: nn.Module, batches: Collection[Tensor], device: Device) -> None:
+def settle_statistics(
+    net: nn.Module, batches: Collection[Tensor], device: Device, run: Callable[[Tensor], object] | None = None
+) -> None:
     """Replace the running statistics of all batch norms by those of the batches; the modules' modes stay.
 
     Parameters
     ----------
     net : nn.Module
         Unchanged if it has no batch norm; one that the forward pass does not reach keeps its statistics.
-    batches : collection of Tensor, float, shape (N, 3, H, W)
+    batches : collection of Tensor, float, shape (N, 3, H, W) or (N, M, 3, H, W)
         As the network is fed; nothing happens without any.
     device : Device
         Where they are.
+    run : callable, optional
+        What is called with each batch; by default the network.
     """
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms or not batches:
@@ -53,7 +57,7 @@ def settle_statistics(net: nn.Module, batches: Collection[Tensor], device: Devic
     try:
         for images in batches:
             with device.autocast():
-                net(images)
+                (run or net)(images)
     finally:
         for norm, momentum, old in zip(norms, momenta, before, strict=True):
             norm.momentum = momentum

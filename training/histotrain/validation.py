@@ -1,22 +1,21 @@
-"""Measuring a network on labelled patches."""
+"""Measuring a network on patches, by its objective."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
+from histotrain.batches import Reader
 from histotrain.errors import TrainingError
-from histotrain.losses import segmentation_loss
-from histotrain.pixels import normalised
+from histotrain.models import magnifications_of
+from histotrain.supply import as_they_are, plain_inputs
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from histotrain.classes import ClassList
     from histotrain.data import PatchSet
     from histotrain.devices import Device
+    from histotrain.objectives import Objective
     from histotrain.recipes import Recipe
 
 
@@ -26,45 +25,56 @@ class Validator:
     Parameters
     ----------
     patches : PatchSet
-        With pixel labels.
-    lookup : uint8, shape (256,)
-        From class id to channel + 1.
+        Those that the objective cannot use are left out.
     recipe : Recipe
         Its loss is the one that is reported.
+    classes : ClassList
+        Of the network.
+    objective : Objective
+        What is measured.
+
+    Raises
+    ------
+    TrainingError
+        If the objective can use none of the patches.
     """
 
-    def __init__(self, patches: PatchSet, lookup: NDArray[np.uint8], recipe: Recipe) -> None:
-        if patches.labels is None or not (labels := lookup[patches.labels]).any():
+    def __init__(self, patches: PatchSet, recipe: Recipe, classes: ClassList, objective: Objective) -> None:
+        self._objective = objective
+        self._size = recipe.batch_size
+        self._batch = as_they_are(patches, Reader(classes, magnifications_of(recipe.model)), objective)
+        if not len(self._batch):
             raise TrainingError(
-                "the validation patches have no labels", hint="Annotate more, or train without validation."
+                "the validation patches have no labels",
+                objective.missing,
+                "Annotate more, or train without validation.",
             )
-        labelled = labels.reshape(len(labels), -1).any(1)
-        self._images = torch.from_numpy(np.ascontiguousarray(patches.images[labelled]))
-        self._labels = torch.from_numpy(labels[labelled])
-        self._recipe = recipe
 
     @torch.inference_mode()
-    def measure(self, net: nn.Module, device: Device, *, classes: int) -> tuple[float, NDArray[np.int64]]:
-        """Mean loss, and the confusion matrix of shape (C + 1, C + 1); the network's mode is as before afterwards."""
+    def measure(self, device: Device) -> tuple[float, dict[str, float]]:
+        """Mean loss and metrics of the objective's network, whose mode is as before afterwards."""
+        net = self._objective.net
         was_training = net.training
         net.eval()
         try:
-            return self._measure(net, device, classes)
+            return self._measure(device)
         finally:
             net.train(was_training)
 
-    def _measure(self, net: nn.Module, device: Device, classes: int) -> tuple[float, NDArray[np.int64]]:
-        matrix = torch.zeros((classes + 1) ** 2, dtype=torch.int64, device=device.torch_device)
-        losses, weights = 0.0, 0
-        for start in range(0, len(self._images), self._recipe.batch_size):
-            part = slice(start, start + self._recipe.batch_size)
-            labels = self._labels[part].to(device.torch_device)
+    def _measure(self, device: Device) -> tuple[float, dict[str, float]]:
+        meter = self._objective.meter()
+        sums: dict[str, float] = {}
+        counts: dict[str, float] = {}
+        for start in range(0, len(self._batch), self._size):
+            part = self._batch.each(lambda tensor, at=slice(start, start + self._size): tensor[at])  # type: ignore[misc]
+            inputs = plain_inputs(part, self._objective, device.torch_device)
             with device.autocast():
-                logits: Tensor = net(normalised(self._images[part].to(device.torch_device)))
-            loss = segmentation_loss(logits, labels, loss=self._recipe.loss, balancing=self._recipe.balancing)
-            count = int((labels != 0).sum())
-            losses, weights = losses + float(loss) * count, weights + count
-            joint = labels.long() * (classes + 1) + logits.argmax(1) + 1
-            matrix += torch.bincount(joint.flatten(), minlength=len(matrix))
-        matrix[: classes + 1] = 0
-        return losses / max(1, weights), matrix.reshape(classes + 1, classes + 1).cpu().numpy()
+                outputs = self._objective.forward(inputs)
+            amounts = self._objective.amounts(inputs)
+            for name, term in self._objective.terms(outputs, inputs, amounts).items():
+                count = float(amounts[name].sum())
+                sums[name] = sums.get(name, 0.0) + float(term) * count
+                counts[name] = counts.get(name, 0.0) + count
+            meter.add(outputs, inputs)
+        loss = sum(value / max(counts[name], 1e-6) for name, value in sums.items()) if sums else float("nan")
+        return loss, meter.metrics()

@@ -74,8 +74,8 @@ def _transfer(net: nn.Module, state: dict[str, Tensor], known: dict[int, int], a
 
 def restore_training(
     folder: Path, recipe: Recipe, classes: ClassList, net: nn.Module, optimizer: Optimizer
-) -> tuple[dict[str, Any], dict[str, Tensor] | None]:
-    """Put an interrupted training back; returns its facts and the best weights.
+) -> tuple[dict[str, Any], dict[str, Tensor] | None, dict[str, Tensor]]:
+    """Put an interrupted training back; returns its facts, the best weights, and the state of the classes' weights.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def restore_training(
     if not facts["best_metrics"]:
         facts["best_metrics"] = {}
     facts["factor"] = float(facts["factor"]) if math.isfinite(facts["factor"]) else 1.0
-    return facts, parts["best"] or None
+    return facts, parts["best"] or None, _under(tensors, "weights")
 
 
 def _under(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
