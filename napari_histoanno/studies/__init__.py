@@ -57,7 +57,9 @@ __all__ = [
     "write_results",
 ]
 
-_STUDIES: dict[str, str] = {}
+_STUDIES = {
+    "granularity": "granularity:GranularityStudy",
+}
 """Name to module and class; a module is imported when its study is asked for."""
 
 
