@@ -23,6 +23,9 @@ class PixelModel:
 
     class_ids: tuple[int, ...] = IDS
     batches: int = 0
+    magnifications: tuple[float, ...] = (1.0,)
+    window: int | None = None
+    layout: tuple[tuple[str, int], ...] = ()
 
     def predict_batch(self, images: np.ndarray) -> np.ndarray:
         self.batches += 1
@@ -31,10 +34,8 @@ class PixelModel:
 
 
 @dataclass
-class ContextModel:
+class ContextModel(PixelModel):
     """Like a network: means over a window, wrong near the border of what it is given."""
-
-    class_ids: tuple[int, ...] = IDS
 
     def predict_batch(self, images: np.ndarray) -> np.ndarray:
         import cv2

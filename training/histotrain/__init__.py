@@ -20,7 +20,7 @@ from histotrain.recipes import AugmentSettings, Recipe, list_recipes
 if TYPE_CHECKING:
     from histotrain.checkpoint import LoadedModel, load_model, save_model
     from histotrain.loop import Trainer, train
-    from histotrain.prediction import PredictedBlock, PredictOptions, predict
+    from histotrain.prediction import PredictedBlock, PredictOptions, predict, predict_instances
     from histotrain.stain import StainLook, StainNormaliser
 
 _LAZY = {
@@ -32,6 +32,7 @@ _LAZY = {
     "PredictedBlock": "histotrain.prediction",
     "PredictOptions": "histotrain.prediction",
     "predict": "histotrain.prediction",
+    "predict_instances": "histotrain.prediction",
     "StainLook": "histotrain.stain",
     "StainNormaliser": "histotrain.stain",
 }
@@ -59,6 +60,7 @@ __all__ = [
     "list_recipes",
     "load_model",
     "predict",
+    "predict_instances",
     "reduce",
     "save_model",
     "train",

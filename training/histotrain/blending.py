@@ -8,8 +8,6 @@ import numba
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from histotrain.tiling import TileGrid
@@ -26,35 +24,34 @@ class Canvas:
     grid : TileGrid
     columns : range
         Columns of the tiles that will be added in each row.
-    class_ids : sequence of int
-        Class id of each channel.
+    channels : int
+        K, channels of a tile.
     """
 
-    def __init__(self, grid: TileGrid, columns: range, class_ids: Sequence[int]) -> None:
+    def __init__(self, grid: TileGrid, columns: range, channels: int) -> None:
         self._grid, self._columns = grid, columns
-        self._ids = np.asarray(class_ids, dtype=np.uint8)
-        channels = len(self._ids)
         self._below = np.zeros((grid.overlap, len(columns) * grid.stride + grid.overlap, channels), dtype=np.float32)
         self._right = np.zeros((grid.tile, grid.overlap, channels), dtype=np.float32)
         self._sums = np.zeros((grid.tile, grid.tile, channels), dtype=np.float32)
 
-    def add(self, row: int, column: int, probabilities: Floats | None) -> tuple[int, int, UInt8, UInt8, UInt8] | None:
-        """Add the next tile, float32 (tile, tile, C), or None for a skipped one.
+    def add(self, row: int, column: int, values: Floats | None) -> Floats | None:
+        """Add the next tile, float32 (tile, tile, K), or None for a skipped one.
 
         Returns
         -------
-        (x, y, classes, confidence, probabilities) or None
-            The block that is finished now: uint8 (h, w), (h, w) and (C, h, w); None if no tile reached it.
+        float32, shape (h, w, K), or None
+            The weighted sums of the block (`TileGrid.block`) that is finished now, valid until the next call; None if
+            no tile reached it.
         """
         grid, sums = self._grid, self._sums
         overlap, stride = grid.overlap, grid.stride
         left = (column - self._columns.start) * stride
         if column == self._columns.start:
             self._right[...] = 0
-        if probabilities is None:
+        if values is None:
             sums[...] = 0
         else:
-            np.multiply(probabilities, grid.window(row, column)[..., None], out=sums)
+            np.multiply(values, grid.window(row, column)[..., None], out=sums)
         above = self._below[:, left : left + grid.tile]
         sums[:overlap] += above
         above[...] = 0
@@ -62,10 +59,8 @@ class Canvas:
         self._right[...] = sums[:, stride:]
         wide = grid.tile if column == self._columns[-1] else stride
         self._below[:, left : left + wide] = sums[stride:, :wide]
-        x, y, w, h = grid.block(row, column)
-        if probabilities is None and not sums[:h, :w].any():
-            return None
-        return x, y, *decide(sums[:h, :w], self._ids)
+        _, _, w, h = grid.block(row, column)
+        return None if values is None and not sums[:h, :w].any() else sums[:h, :w]
 
 
 def decide(sums: Floats, class_ids: UInt8) -> tuple[UInt8, UInt8, UInt8]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -21,16 +22,19 @@ from histotrain.card import CARD_FILE, WEIGHTS_FILE, ModelCard
 from histotrain.devices import Device, choose_device
 from histotrain.errors import TrainingError
 from histotrain.fusion import for_prediction
-from histotrain.inference import predict_image, probabilities_of
-from histotrain.models import build_model
+from histotrain.inference import CLASSES, by_windows, maps_of, predict_image
+from histotrain.models import build_model, magnifications_of, task_of
+from histotrain.models.separation import peaks
+from histotrain.uncertainty import dropout_active
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from histotrain.models import Task
     from histotrain.recipes import Recipe
 
 STATE_FILE = "training.safetensors"
@@ -68,16 +72,101 @@ class LoadedModel:
     def lineage(self) -> Mapping[str, Any]:
         return self.card.lineage
 
+    @property
+    def task(self) -> Task:
+        """What the network is for."""
+        return task_of(self.recipe.model)
+
+    @property
+    def magnifications(self) -> tuple[float, ...]:
+        """Sizes of a pixel in each patch the network takes, relative to the target's 1."""
+        return magnifications_of(self.recipe.model)
+
+    @property
+    def background(self) -> int | None:
+        """Id of the class that stands for background; None if the model has none."""
+        known = (entry["id"] for entry in self.card.scheme.get("classes", ()) if entry.get("background"))
+        return next((key for key in known if key in self.class_ids), None)
+
+    @property
+    def window(self) -> int | None:
+        """Side of what a classifier judges at once, pixels; None for networks that segment."""
+        return (self.recipe.sampling.window or self.recipe.patch_size) if self.task == "patches" else None
+
+    @property
+    def layout(self) -> tuple[tuple[str, int], ...]:
+        """Names and channels of the maps that single objects are made from; none for other networks."""
+        return tuple(getattr(self.net, "needed", ()))
+
+    @property
+    def vectors(self) -> tuple[int, ...]:
+        """Channels of `predict_maps` at which a vector (x, y) begins."""
+        names = getattr(self.net, "vectors", ())
+        starts = np.cumsum([len(self.classes), *(channels for _, channels in self.layout)]).tolist()
+        return tuple(start for start, (name, _) in zip(starts, self.layout, strict=False) if name in names)
+
     def predict_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Class probabilities float32 (N, H, W, C) of images uint8 (N, H, W, 3)."""
-        tensor = torch.from_numpy(images)
-        result = probabilities_of(self.net, tensor, self.device, self.card.mean, self.card.std)
-        array: NDArray[np.float32] = result.cpu().numpy()
+        """Class probabilities float32 (N, H, W, C) of images uint8 (N, H, W, 3), or (N, M, H, W, 3)."""
+        if self.window is not None:
+            side = {"window": self.window, "patch_size": self.recipe.patch_size}
+            return by_windows(self.classify_batch, images, **side, channels=len(self.classes))
+        return self._probabilities(self.net, images)
+
+    def classify_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class probabilities float32 (N, C) of whole patches uint8 (N, H, W, 3).
+
+        Raises
+        ------
+        TrainingError
+            If the network does not classify patches.
+        """
+        if "patches" not in self.task:
+            raise TrainingError(f"{self.recipe.model} does not classify patches", hint="Choose a classifier.")
+        return self._probabilities(getattr(self.net, "classify", self.net), images)
+
+    def _probabilities(
+        self, call: Callable[[Tensor], Tensor | dict[str, Tensor]], images: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        array: NDArray[np.float32] = self._maps(call, images)[CLASSES].softmax(-1).cpu().numpy()
         return array
 
-    def predict_array(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Class probabilities float32 (H, W, C) of one image uint8 (H, W, 3) of any size."""
-        return predict_image(self.predict_batch, image, channels=len(self.classes))
+    def _maps(
+        self, call: Callable[[Tensor], Tensor | dict[str, Tensor]], images: NDArray[np.uint8]
+    ) -> dict[str, Tensor]:
+        return maps_of(self.net, call, torch.from_numpy(images), self.device, self.card.mean, self.card.std)
+
+    def predict_maps(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class probabilities and, behind them, the maps of the `layout`, float32 (N, H, W, C + E)."""
+        if not self.layout:
+            return self.predict_batch(images)
+        maps = self._maps(self.net.maps, images)  # type: ignore[arg-type]
+        parts = [maps[CLASSES].softmax(-1), *(maps[name] for name, _ in self.layout)]
+        array: NDArray[np.float32] = torch.cat(parts, -1).cpu().numpy()
+        return array
+
+    def separate(self, maps: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Object numbers int32 (H, W), 0 for none, from maps float32 (E, H, W) of the `layout`."""
+        named: dict[str, NDArray[np.float32]] = {}
+        start = 0
+        for name, channels in self.layout:
+            named[name] = maps[start : start + channels]
+            start += channels
+        return self.net.separate(named)  # type: ignore[operator,no-any-return]
+
+    def points(self, maps: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+        """Points (n, 2) as (x, y), pixel centres; channels (n,) and heights (n,) from maps of a network for points."""
+        return peaks(torch.from_numpy(maps).sigmoid().numpy())
+
+    def dropping(self, seed: int) -> AbstractContextManager[None]:
+        """Context in which predictions are random draws, see `histotrain.uncertainty.dropout_active`."""
+        return dropout_active(self.net, len(self.classes), seed)
+
+    def predict_array(self, image: NDArray[np.uint8], contexts: NDArray[np.uint8] | None = None) -> NDArray[np.float32]:
+        """Class probabilities float32 (H, W, C) of one image uint8 (H, W, 3) of any size.
+
+        ``contexts`` uint8 (M - 1, H, W, 3) are the same centre at the lower magnifications of the network.
+        """
+        return predict_image(self.predict_batch, image, channels=len(self.classes), contexts=contexts)
 
 
 def save_model(folder: str | Path, net: nn.Module, card: ModelCard) -> Path:

@@ -94,3 +94,22 @@ class TileGrid:
                     profile[self.tile - self.overlap :] = 1 - rise
                 profiles[(before, after)] = profile.astype(np.float32)
         return profiles
+
+
+def window_overlap(window: int) -> int:
+    """Pixels that neighbouring windows of a classifier share: half of them."""
+    return (window - 1) // 2
+
+
+def window_tile(window: int, tile: int) -> int:
+    """Side of the tile of about ``tile`` pixels in which windows that overlap by half fit without a rest."""
+    stride = window - window_overlap(window)
+    return window + max(1, (tile - window) // stride) * stride
+
+
+def padded(image: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
+    """The tile in full: beyond the image its border is repeated."""
+    h, w = image.shape[:2]
+    if (h, w) == (tile, tile):
+        return image
+    return np.pad(image, ((0, tile - h), (0, tile - w), (0, 0)), mode="symmetric" if 2 * min(h, w) >= tile else "edge")

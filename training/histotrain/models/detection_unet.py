@@ -39,6 +39,7 @@ class DetectionUnet(NucleusUnet):
     def __init__(self, classes: int) -> None:
         super().__init__(classes=classes)
         self.channels = classes
+        self.needed = ((CLASSES, classes),)
         for parameter in self.heads[CLASSES].parameters():
             if parameter.ndim == 1:
                 torch.nn.init.constant_(parameter, -3.0)  # maps start near 0, as they are nearly everywhere

@@ -28,6 +28,8 @@ PROMINENCE = 1.0
 class Dist(NucleusUnet):
     """Maps "classes" (N, C, H, W), logits, and "distance" (N, 1, H, W), in units of 5 px."""
 
+    needed = (("distance", 1),)
+
     def __init__(self, classes: int) -> None:
         super().__init__(classes=classes, distance=1)
 

@@ -47,6 +47,8 @@ class HoverNet(NucleusNetwork):
     """
 
     divisor = 8
+    needed = (("nucleus", 1), ("offsets", 2))
+    vectors = ("offsets",)
 
     def __init__(self, classes: int) -> None:
         super().__init__()

@@ -30,6 +30,8 @@ WEIGHTS = (1.0, 1.0, 3.0)
 class InstanceUnet(NucleusUnet):
     """Maps "classes" (N, C, H, W) and "parts" (N, 3, H, W), both logits."""
 
+    needed = (("parts", 3),)
+
     def __init__(self, classes: int) -> None:
         super().__init__(classes=classes, parts=3)
 

@@ -38,6 +38,7 @@ class MicroNet(NucleusNetwork):
     """Maps "classes" (N, C, H, W), "parts" (N, 3, H, W) and "auxiliary" (N, 9, H, W), thrice "parts"; all logits."""
 
     divisor = 16
+    needed = (("parts", 3),)
 
     def __init__(self, classes: int) -> None:
         super().__init__()

@@ -58,6 +58,12 @@ class NucleusNetwork(nn.Module):
     divisor = 32
     """Images are padded to multiples of this before `branches` sees them."""
 
+    needed: tuple[tuple[str, int], ...] = ()
+    """Names and channels of the maps that `separate` takes."""
+
+    vectors: tuple[str, ...] = ()
+    """Those of them that are vectors (x, y), which turn with the image."""
+
     def forward(self, images: Tensor) -> Tensor:
         return self.maps(images)[CLASSES]
 
