@@ -30,17 +30,19 @@ class NuClick(nn.Module):
     ----------
     classes : int
         C.
+    widths : (int, int, int, int)
+        Channels on each level; multiples of 4.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, widths: tuple[int, int, int, int] = WIDTHS) -> None:
         super().__init__()
-        befores = (5, *WIDTHS[:-1])
-        self.down = nn.ModuleList(ResidualBlock(b, w) for b, w in zip(befores, WIDTHS, strict=True))
-        self.context = nn.ModuleList([MultiScaleBlock(WIDTHS[1]), MultiScaleBlock(WIDTHS[3])])
-        narrowing = zip(reversed(WIDTHS[1:]), reversed(WIDTHS[:-1]), strict=True)
+        befores = (5, *widths[:-1])
+        self.down = nn.ModuleList(ResidualBlock(b, w) for b, w in zip(befores, widths, strict=True))
+        self.context = nn.ModuleList([MultiScaleBlock(widths[1]), MultiScaleBlock(widths[3])])
+        narrowing = zip(reversed(widths[1:]), reversed(widths[:-1]), strict=True)
         self.grow = nn.ModuleList(nn.ConvTranspose2d(wide, narrow, 2, stride=2) for wide, narrow in narrowing)
-        self.up = nn.ModuleList(ResidualBlock(2 * w, w) for w in reversed(WIDTHS[:-1]))
-        self.final = nn.Conv2d(WIDTHS[0], classes, 1)
+        self.up = nn.ModuleList(ResidualBlock(2 * w, w) for w in reversed(widths[:-1]))
+        self.final = nn.Conv2d(widths[0], classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]

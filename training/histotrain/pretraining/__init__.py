@@ -1,0 +1,1 @@
+"""Networks that are trained once, by the project, and shipped with it."""
