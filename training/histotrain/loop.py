@@ -36,6 +36,7 @@ from histotrain.objectives import ClassWeights, objective_class, objective_for
 from histotrain.optim import Optimizer
 from histotrain.pixels import MEAN, STD
 from histotrain.ranks import rank, several, told
+from histotrain.recipes import Recipe
 from histotrain.schedule import Schedule
 from histotrain.speed import Speed
 from histotrain.statistics import BATCHES, PREVIEW_BATCHES, settle_statistics
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from histotrain.data import PatchSource
-    from histotrain.recipes import Recipe
 
 STATE_SECONDS = 60.0
 """At most this often the state for an exact resume is written (three times a model's size)."""
@@ -142,6 +142,7 @@ class Trainer:
         self._best_step = 0
         self._best_metrics: dict[str, float] = {}
         self._best_value = -math.inf
+        self._fell_back = recipe.monitor == Recipe.model_fields["monitor"].default
         self._recent: deque[Tensor] = deque(maxlen=BATCHES)
         self._unimproved = 0
         self._validated_at = -1
@@ -248,6 +249,12 @@ class Trainer:
             with self._lock:
                 loss, metrics = told(self._validator.measure(self._device) if rank() == 0 else None)
             yield Validated(self.step, loss, metrics)
+            if (monitor := self.recipe.monitor) not in metrics and not self._fell_back:
+                self._fell_back = True
+                other = next((name for name in self._objective.monitors if name in metrics), None)
+                yield Notice(
+                    f"{self.recipe.model} is not measured by {monitor}: the best weights are those of {other}."
+                )
         value = self._value_of(metrics)
         gained = self._validator is None or self._best is None or value > self._best_value
         self._schedule.validated(gained=gained)
@@ -352,7 +359,8 @@ class Trainer:
 
         Returns
         -------
-        float32, shape (H, W, C), or (C,) from a network that classifies patches
+        float32, shape (H, W, C)
+            From a network that classifies patches, the same for all pixels.
         """
         whole = max(image.shape[:2]) <= LARGEST or contexts is not None or task_of(self.recipe.model) == "patches"
         with self._lock:
@@ -361,7 +369,7 @@ class Trainer:
             try:
                 if whole:
                     one = self._probabilities(image[None], None if contexts is None else contexts[None])
-                    return np.asarray(one[0])
+                    return np.broadcast_to(one[0], (*image.shape[:2], len(self.classes)))
                 return predict_image(self._probabilities, image, channels=len(self.classes))
             finally:
                 self._net.train()

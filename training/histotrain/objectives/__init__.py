@@ -34,6 +34,14 @@ def objective_class(model: str) -> type[Objective]:
         from histotrain.objectives.joint import RegionsAndPatches
 
         return RegionsAndPatches
+    if model.lower() == "mask-rcnn":
+        from histotrain.objectives.boxes import Boxes
+
+        return Boxes
+    if task == "clicks":
+        from histotrain.objectives.clicks import Clicks
+
+        return Clicks
     if task in ("points", "nuclei"):
         from histotrain.objectives.nuclei import NucleiObjective, PointsObjective
 

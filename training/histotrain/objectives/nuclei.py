@@ -17,7 +17,7 @@ from histotrain.objectives.base import Meter, Objective
 from histotrain.objectives.regions import RegionMeter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -108,7 +108,7 @@ class NucleiMeter(Meter):
         self._regions.add(outputs[CLASSES], inputs)
         arrays = {name: maps.float().cpu() for name, maps in outputs.items()}
         probabilities = arrays[CLASSES].softmax(1).numpy()
-        for index, (instances, labels, valid) in enumerate(_truths(inputs.known)):
+        for index, (instances, labels, valid) in enumerate(truths_of(inputs.known)):
             found = self._net.separate({name: maps[index].numpy() for name, maps in arrays.items()})
             kinds, _ = classes_of(found, probabilities[index])
             self._images.append(
@@ -123,15 +123,7 @@ class NucleiMeter(Meter):
             )
 
     def metrics(self) -> dict[str, float]:
-        from histotrain.metrics import panoptic_summary
-
-        found = panoptic_summary(self._images)
-        named = {key: value for key, value in found.items() if "/" not in key}
-        for key, value in found.items():
-            kind, _, number = key.partition("/")
-            if number:
-                named[f"{kind}/{self._classes.names[int(number) - 1]}"] = value
-        return named | self._regions.metrics()
+        return named_summary(self._images, self._classes.names) | self._regions.metrics()
 
 
 class PointsMeter(Meter):
@@ -146,7 +138,7 @@ class PointsMeter(Meter):
         from histotrain.metrics import detection_f1
 
         maps = outputs[CLASSES].float().sigmoid().cpu().numpy()
-        for one, (instances, labels, valid) in zip(maps, _truths(inputs.known), strict=True):
+        for one, (instances, labels, valid) in zip(maps, truths_of(inputs.known), strict=True):
             points, classes, _ = peaks(one)
             true_points, kinds = centres(instances, labels)
             inside, known = (valid[tuple(p.round().astype(int).T[::-1])] for p in (points, true_points))
@@ -179,6 +171,17 @@ class PointsMeter(Meter):
         return result
 
 
+def named_summary(images: Sequence[ImageQuality], names: Sequence[str]) -> dict[str, float]:
+    """`histotrain.metrics.panoptic_summary` with the names of the classes in place of their numbers."""
+    from histotrain.metrics import panoptic_summary
+
+    result: dict[str, float] = {}
+    for key, value in panoptic_summary(images).items():
+        kind, _, number = key.partition("/")
+        result[f"{kind}/{names[int(number) - 1]}" if number else key] = value
+    return result
+
+
 def with_objects(known: Known, classes: int) -> Known:
     """Labels and valid parts filled in where only objects are known; raises TrainingError if not even they are."""
     if known.instances is None:
@@ -201,7 +204,8 @@ def true_classes(instances: NDArray[np.int32], labels: NDArray[np.integer]) -> d
     return {int(n): int(k) + 1 for n, k in zip(numbers[numbers != 0], kinds, strict=True) if k >= 0}
 
 
-def _truths(known: Known) -> list[tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.bool_]]]:
+def truths_of(known: Known) -> list[tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Instances, labels and valid pixels (H, W) of each patch; known as `with_objects` leaves it."""
     return list(zip(*(_array(t) for t in (known.instances, known.labels, known.valid)), strict=True))
 
 
