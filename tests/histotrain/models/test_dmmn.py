@@ -37,6 +37,21 @@ def test_any_set_of_magnifications(name: str, magnifications: str) -> None:
         assert net(torch.empty(2, 3, 33, 50)).shape == (2, 2, 33, 50)
 
 
+@pytest.mark.parametrize("name", TABLE_2)
+def test_a_quarter_of_the_channels_is_a_sixteenth_of_the_network(name: str) -> None:
+    with torch.device("meta"):
+        net = build_model(f"{name}//16", classes=7)
+        assert sum(p.numel() for p in net.parameters()) == pytest.approx(TABLE_2[name] / 16, rel=0.02)
+        views = torch.empty(1, len(magnifications_of(name)), 3, 32, 32)
+        assert net(views).shape == (1, 7, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["dmmn-m3//0", "dmmn-m3//15", "dmmn-m3//66", "dmmn-m3//x"])
+def test_widths_that_cannot_be_used_are_refused(name: str) -> None:
+    with pytest.raises(TrainingError, match="width"):
+        build_model(name, classes=2)
+
+
 @pytest.fixture(scope="module")
 def m3() -> nn.Module:
     torch.manual_seed(0)

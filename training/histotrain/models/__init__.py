@@ -28,12 +28,12 @@ from histotrain.models.catalogue import (
     list_models,
     task_of,
 )
-from histotrain.models.magnifications import magnifications_of
+from histotrain.models.magnifications import magnifications_of, width_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["DECODERS", "ENCODERS", "Task", "build_model", "list_models", "magnifications_of", "task_of"]
+__all__ = ["DECODERS", "ENCODERS", "Task", "build_model", "list_models", "magnifications_of", "task_of", "width_of"]
 
 
 def build_model(name: str, classes: int) -> nn.Module:
@@ -43,7 +43,7 @@ def build_model(name: str, classes: int) -> nn.Module:
     ----------
     name : str
         `list_models` has the usual ones. A decoder alone gets the resnet18 encoder; ``dmmn-…`` may be followed by its
-        magnifications, see `magnifications_of`.
+        magnifications and its width, see `magnifications_of` and `width_of`.
     classes : int
         Number of output channels C, at least 1.
 
@@ -68,7 +68,7 @@ def build_model(name: str, classes: int) -> nn.Module:
 
         return PatchClassifier(detail or "resnet18", classes)
     if kind.startswith("dmmn-") and kind in FAMILIES:
-        return _of_family(kind, classes, magnifications_of(name))
+        return _of_family(kind, classes, magnifications_of(name), width_of(name))
     return _segmenter(name, kind, ENCODER_ALIASES.get(detail, detail or "resnet18"), classes)
 
 

@@ -36,8 +36,10 @@ FULL = (64, 128, 256, 512, 1024)
 HALF = (32, 64, 128, 256, 512)
 """Those of the networks with one encoder per magnification (section 3: "reduced by a factor of 2")."""
 
+LEVELS = len(FULL)
 
-def build_dmmn(kind: str, classes: int, magnifications: Sequence[float] = PAPER) -> nn.Module:
+
+def build_dmmn(kind: str, classes: int, magnifications: Sequence[float] = PAPER, width: int = FULL[0]) -> nn.Module:
     """One of the six networks.
 
     Parameters
@@ -49,6 +51,8 @@ def build_dmmn(kind: str, classes: int, magnifications: Sequence[float] = PAPER)
     magnifications : sequence of float
         How many times larger than in the target patch a pixel of each patch is, the target's 1 first: (1, 2, 4) for
         20x, 10x and 5x. "segnet" and "unet" always see the target alone.
+    width : int
+        Channels of the U-Net's first level, 64 in the paper; even. All others are in the paper's proportion to it.
 
     Returns
     -------
@@ -56,17 +60,19 @@ def build_dmmn(kind: str, classes: int, magnifications: Sequence[float] = PAPER)
         See `MultiMagnification` for what it takes and gives.
     """
     factors = tuple(float(f) for f in magnifications)
+    full = tuple(width * 2**level for level in range(LEVELS))
+    half = tuple(w // 2 for w in full)
     net: nn.Module
     if kind in ("segnet", "unet"):
-        net, factors, divisor = (SegNet if kind == "segnet" else UNet)(3, classes), (1.0,), 16
+        net, factors, divisor = (SegNet if kind == "segnet" else UNet)(3, classes, full), (1.0,), 16
     elif kind == "s2":
-        net, divisor = UNet(3 * len(factors), classes), 16
+        net, divisor = UNet(3 * len(factors), classes, full), 16
     elif kind == "ms":
-        net, divisor = MultiEncoder(factors, classes), 16 * min(2 ** max(map(_doublings, factors)), 4)
+        net, divisor = MultiEncoder(factors, classes, half), 16 * min(2 ** max(map(_doublings, factors)), 4)
     elif kind == "m2s":
-        net, divisor = SingleConcatenation(factors, classes), 16
+        net, divisor = SingleConcatenation(factors, classes, half), 16
     elif kind == "m3":
-        net, divisor = MultiConcatenation(factors, classes), 16
+        net, divisor = MultiConcatenation(factors, classes, half), 16
     else:
         raise TrainingError(f"there is no network dmmn-{kind}", hint="Try dmmn-m3.")
     initialise(net)
@@ -218,12 +224,12 @@ def _unpool(x: Tensor, like: Tensor, indices: Tensor) -> Tensor:
 
 
 class _PerMagnification(nn.Module):
-    """One half-width encoder for each magnification."""
+    """One encoder of half the U-Net's width for each magnification."""
 
-    def __init__(self, magnifications: Sequence[float]) -> None:
+    def __init__(self, magnifications: Sequence[float], widths: Sequence[int]) -> None:
         super().__init__()
         self.factors = tuple(magnifications)
-        self.encoders = nn.ModuleList(Encoder(3, HALF) for _ in magnifications)
+        self.encoders = nn.ModuleList(Encoder(3, widths) for _ in magnifications)
 
     def encode(self, views: Tensor) -> list[list[Tensor]]:
         """Features of each magnification from views (N, 3 M, H, W)."""
@@ -236,18 +242,18 @@ class MultiEncoder(_PerMagnification):
     With H and W multiples of 64 the paper's magnifications are cropped exactly.
     """
 
-    def __init__(self, magnifications: Sequence[float], classes: int) -> None:
-        super().__init__(magnifications)
+    def __init__(self, magnifications: Sequence[float], classes: int, widths: Sequence[int] = HALF) -> None:
+        super().__init__(magnifications, widths)
         count = len(self.factors)
-        self.magnifiers = nn.ModuleList(LevelMagnifier(f) for f in self.factors[1:])
-        self.decoder = Decoder(HALF, [count * w for w in HALF[:0:-1]])
-        self.final = Final(count * HALF[0], HALF[0], classes)
+        self.magnifiers = nn.ModuleList(LevelMagnifier(widths, f) for f in self.factors[1:])
+        self.decoder = Decoder(widths, [count * w for w in widths[:0:-1]])
+        self.final = Final(count * widths[0], widths[0], classes)
 
     def forward(self, views: Tensor) -> Tensor:
         target, *others = self.encode(views)
         contexts = [magnify(maps, target) for magnify, maps in zip(self.magnifiers, others, strict=True)]
         x = joined(target[-1], *(levels[-1] for levels in contexts))
-        for stage, level in enumerate(range(len(HALF) - 2, -1, -1)):
+        for stage, level in enumerate(range(LEVELS - 2, -1, -1)):
             x = joined(self.decoder(stage, x, target[level]), *(levels[level] for levels in contexts))
         logits: Tensor = self.final(x)
         return logits
@@ -256,11 +262,11 @@ class MultiEncoder(_PerMagnification):
 class SingleConcatenation(_PerMagnification):
     """DMMN-M2S, figure 4 (d): whole encoder-decoder pairs that meet before the final convolutions."""
 
-    def __init__(self, magnifications: Sequence[float], classes: int) -> None:
-        super().__init__(magnifications)
-        self.decoders = nn.ModuleList(Decoder(HALF, HALF[:0:-1]) for _ in self.factors)
-        self.magnifiers = nn.ModuleList(Magnifier(HALF[0], f) for f in self.factors[1:])
-        self.final = Final(len(self.factors) * HALF[0], HALF[0], classes)
+    def __init__(self, magnifications: Sequence[float], classes: int, widths: Sequence[int] = HALF) -> None:
+        super().__init__(magnifications, widths)
+        self.decoders = nn.ModuleList(Decoder(widths, widths[:0:-1]) for _ in self.factors)
+        self.magnifiers = nn.ModuleList(Magnifier(widths[0], f) for f in self.factors[1:])
+        self.final = Final(len(self.factors) * widths[0], widths[0], classes)
 
     def forward(self, views: Tensor) -> Tensor:
         last: list[Tensor] = []
@@ -283,22 +289,22 @@ class MultiConcatenation(_PerMagnification):
     the lower decoders have used it. Beyond 16 times the finest map is what there is; it is resampled.
     """
 
-    def __init__(self, magnifications: Sequence[float], classes: int) -> None:
-        super().__init__(magnifications)
-        self.lower = nn.ModuleList(Decoder(HALF, HALF[:0:-1]) for _ in self.factors[1:])
+    def __init__(self, magnifications: Sequence[float], classes: int, widths: Sequence[int] = HALF) -> None:
+        super().__init__(magnifications, widths)
+        self.lower = nn.ModuleList(Decoder(widths, widths[:0:-1]) for _ in self.factors[1:])
         inputs = [
-            HALF[level] + sum(HALF[level - d] for d in map(_levels_up, self.factors[1:]) if d <= level)
-            for level in range(len(HALF) - 1, 0, -1)
+            widths[level] + sum(widths[level - d] for d in map(_levels_up, self.factors[1:]) if d <= level)
+            for level in range(LEVELS - 1, 0, -1)
         ]
-        surplus = HALF[0] * sum(_levels_up(f) == 0 for f in self.factors[1:])
-        self.decoder = Decoder(HALF, inputs)
-        self.final = Final(HALF[0] + surplus, HALF[0], classes)
+        surplus = widths[0] * sum(_levels_up(f) == 0 for f in self.factors[1:])
+        self.decoder = Decoder(widths, inputs)
+        self.final = Final(widths[0] + surplus, widths[0], classes)
 
     def forward(self, views: Tensor) -> Tensor:
         target, *others = self.encode(views)
         ladders = [_decoded(d, features) for d, features in zip(self.lower, others, strict=True)]
         x = target[-1]
-        for stage, level in enumerate(range(len(HALF) - 1, 0, -1)):
+        for stage, level in enumerate(range(LEVELS - 1, 0, -1)):
             x = self.decoder(stage, joined(x, *self._contexts(ladders, level, x)), target[level - 1])
         logits: Tensor = self.final(joined(x, *self._contexts(ladders, 0, x)))
         return logits
@@ -335,9 +341,9 @@ class Magnifier(nn.Module):
 class LevelMagnifier(nn.Module):
     """A `Magnifier` for each level of an encoder."""
 
-    def __init__(self, factor: float) -> None:
+    def __init__(self, widths: Sequence[int], factor: float) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(Magnifier(width, factor) for width in HALF)
+        self.levels = nn.ModuleList(Magnifier(width, factor) for width in widths)
 
     def forward(self, features: list[Tensor], likes: list[Tensor]) -> list[Tensor]:
         return [magnify(maps, like) for magnify, maps, like in zip(self.levels, features, likes, strict=True)]
@@ -349,4 +355,4 @@ def _doublings(factor: float) -> int:
 
 
 def _levels_up(factor: float) -> int:
-    return min(_doublings(factor), len(HALF) - 1)
+    return min(_doublings(factor), LEVELS - 1)
