@@ -147,21 +147,22 @@ class SimulatedAnnotator:
             x, y = (float(value) for value in truth.points[i])
             yield Point(x, y), Granularity.POINT
 
-    def exhaustive_region(self, slide: str, annotator: str) -> tuple[Annotation, Block]:
+    def exhaustive_region(self, slide: str, annotator: str, size: tuple[int, int] = REGION) -> tuple[Annotation, Block]:
         """A rectangle in which everything is annotated, and the class ids that it holds as (x, y, block).
 
-        It is put where many classes meet; borders are smoothed as a hand smooths them.
+        It is put where many classes meet; borders are smoothed as a hand smooths them. ``size`` is its width and
+        height in level-0 pixels.
         """
-        width, height = REGION
+        width, height = size
         regions = self._truth.regions
-        places = self._rng.random((200, 2)) * (np.subtract(regions.shape[::-1], REGION))
-        x, y = max(((int(x), int(y)) for x, y in places), key=lambda place: self._variety(*place))
+        places = self._rng.random((200, 2)) * (np.subtract(regions.shape[::-1], size))
+        x, y = max(((int(x), int(y)) for x, y in places), key=lambda place: self._variety(place[0], place[1], size))
         block = np.asarray(cv2.medianBlur(np.ascontiguousarray(regions[y : y + height, x : x + width]), 9), np.uint8)
         box = Box(float(x), float(y), float(width), float(height))
         return Annotation(slide, Granularity.EXHAUSTIVE, box, 0, annotator), (x, y, block)
 
-    def _variety(self, x: int, y: int) -> float:
-        width, height = REGION
+    def _variety(self, x: int, y: int, size: tuple[int, int]) -> float:
+        width, height = size
         window = self._truth.regions[y : y + height : 8, x : x + width : 8]
         shares = np.bincount(window.ravel(), minlength=8) / window.size
         shares = shares[shares > 0]

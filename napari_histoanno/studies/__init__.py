@@ -59,6 +59,7 @@ __all__ = [
 
 _STUDIES = {
     "granularity": "granularity:GranularityStudy",
+    "sparse": "sparse:SparseStudy",
 }
 """Name to module and class; a module is imported when its study is asked for."""
 

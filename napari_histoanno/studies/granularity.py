@@ -22,6 +22,7 @@ from histotrain.metrics import accuracy, averages, cancer_recall, class_scores, 
 from histotrain.recipes import Recipe
 from napari_histoanno.studies.granularity_paper import CITATION, paper_numbers
 from napari_histoanno.studies.grid import Cell, Finding, Quantity, Study, StudyOptions, TableSpec
+from napari_histoanno.studies.labelled import labelled_patches
 from napari_histoanno.studies.learning import learn
 from napari_histoanno.studies.nuclei import (
     BACKGROUND,
@@ -30,7 +31,6 @@ from napari_histoanno.studies.nuclei import (
     MASK_NAMES,
     Nuclei,
     load_real,
-    mask_patches,
     window_patches,
 )
 from napari_histoanno.studies.scenes import SceneSpec, load_scene, split
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from histotrain import LoadedModel, PatchSet
+    from napari_histoanno.annotation import Granularity
     from napari_histoanno.studies.results import Result
 
     UInt8 = NDArray[np.uint8]
@@ -181,10 +182,7 @@ class GranularityStudy(Study[_Data]):
         parts = data.real() if cell["task"] == REAL else data.pictures(cell.seed)
         names = REAL_NAMES if cell["task"] == REAL else MASK_NAMES
         granularity = GRANULARITIES[str(cell["granularity"])]
-        train, validation = (
-            _masked(part, [picture.mask(granularity) for picture in part], recipe.patch_size, names)
-            for part in parts[:2]
-        )
+        train, validation = (_masked(part, granularity, recipe.patch_size, names) for part in parts[:2])
         if train is None:
             raise ValueError("a study needs at least one training slide")
         model = learn(recipe, train, validation=validation, device=device)
@@ -272,8 +270,10 @@ def _classification_metrics(model: LoadedModel, patches: PatchSet | None, prefix
     return {f"{prefix}{name}": value for name, value in values.items()}
 
 
-def _masked(pictures: list[Nuclei], masks: list[UInt8], size: int, names: Mapping[int, str]) -> PatchSet | None:
-    return mask_patches(pictures, masks, size, names) if pictures else None
+def _masked(pictures: list[Nuclei], kind: Granularity, size: int, names: Mapping[int, str]) -> PatchSet | None:
+    if not pictures:
+        return None
+    return labelled_patches([p.image for p in pictures], [p.mask(kind) for p in pictures], size, names)
 
 
 def _segmented(model: LoadedModel, pictures: list[Nuclei], cell: Cell, names: Mapping[int, str]) -> dict[str, float]:

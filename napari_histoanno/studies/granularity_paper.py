@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_histoanno.studies.grid import PaperNumber
+from napari_histoanno.studies.grid import PaperNumber, Value
 
 CITATION = (
     'J. Shi et al., "Effects of annotation granularity in deep learning models for histopathological images", 2019: '
@@ -37,7 +37,12 @@ def paper_numbers() -> tuple[PaperNumber, ...]:
     numbers = []
     for (network, size), rows in _CLASSIFIERS.items():
         for granularity, (precision, recall, f1) in zip(_ORDER, rows, strict=True):
-            where = {"task": "classify", "network": network, "window": size, "granularity": granularity}
+            where: dict[str, Value] = {
+                "task": "classify",
+                "network": network,
+                "window": size,
+                "granularity": granularity,
+            }
             for name, value in (("own_precision", precision / 100), ("own_recall", recall / 100), ("own_f1", f1)):
                 numbers.append(PaperNumber(name, value, "table II", where))
     for network, rows4 in _SEGMENTERS.items():

@@ -21,7 +21,7 @@ from napari_histoanno.studies.grid import StudyError
 from napari_histoanno.studies.windows import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -187,38 +187,6 @@ def _resized(images: UInt8, side: int) -> UInt8:
         return images
     way = cv2.INTER_AREA if side < images.shape[1] else cv2.INTER_CUBIC
     return np.stack([cv2.resize(image, (side, side), interpolation=way) for image in images])
-
-
-def mask_patches(
-    pictures: Sequence[Nuclei], masks: Sequence[UInt8], size: int, names: Mapping[int, str] = MASK_NAMES
-) -> PatchSet:
-    """Windows of a grid of half their size with the classes of their pixels.
-
-    Parameters
-    ----------
-    pictures : sequence of Nuclei
-        Where they are cut.
-    masks : sequence of uint8, shape (H, W)
-        One for each: ids of ``names``, 0 is unlabelled. Windows without any label are left out.
-    size : int
-        Side, pixels; even.
-    names : mapping
-        Ids and names of the classes.
-    """
-    images, labels = [], []
-    for picture, mask in zip(pictures, masks, strict=True):
-        rows, columns = (np.arange(0, side - size + 1, size // 2) for side in mask.shape)
-        places = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
-        windows = cut(mask, places, size)
-        known = windows.astype(bool).any((1, 2))
-        images.append(cut(picture.image, places[known], size))
-        labels.append(windows[known])
-    return PatchSet(
-        images=np.asarray(np.concatenate(images), np.uint8),
-        labels=np.asarray(np.concatenate(labels), np.uint8),
-        classes=tuple(names.values()),
-        class_ids=tuple(names),
-    )
 
 
 def load_real(folder: Path) -> list[Nuclei]:
