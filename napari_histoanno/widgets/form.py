@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QGroupBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +40,38 @@ def group(title: str, *parts: QWidget | QLayout) -> QGroupBox:
         else:
             layout.addLayout(part)
     return box
+
+
+class Fold(QWidget):
+    """A title that shows and hides what is below it; closed at first.
+
+    Folds can lie in each other: a fold is always as high as what it shows.
+    """
+
+    def __init__(self, title: str, content: QWidget, tip: str = "") -> None:
+        super().__init__()
+        self.title = QToolButton()
+        self.title.setText(title)
+        self.title.setToolTip(tip)
+        self.title.setCheckable(True)
+        self.title.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.title.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.title.toggled.connect(self._show)
+        self._content = content
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.title)
+        layout.addWidget(content)
+        self._show(opened=False)
+
+    def open(self) -> None:
+        """Show the content."""
+        self.title.setChecked(True)
+
+    def _show(self, opened: bool) -> None:
+        self._content.setVisible(opened)
+        self.title.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
 
 
 def row(*widgets: QWidget, stretch: bool = False) -> QHBoxLayout:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_histoanno.annotation import Granularity
+from napari_histoanno.jobs.events import JobState
 from napari_histoanno.project import ProjectError
 from napari_histoanno.widgets.background import Background
 from napari_histoanno.widgets.relay import listen
@@ -16,15 +17,21 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
     from napari_histoanno.jobs import Job
+    from napari_histoanno.project import Project
     from napari_histoanno.session import Session
 
 _REST_MS = 300
+_MAKING = ("training", "prediction", "export")
 _SHAPES = tuple(granularity for granularity in Granularity if granularity is not Granularity.EXHAUSTIVE)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a project has; ``annotated`` are class names, in the order of the scheme."""
+    """What a project has.
+
+    ``annotated`` are class names, in the order of the scheme; ``kinds`` what records there are on any slide, painted
+    pixels among them as PIXEL; ``exported`` says that a dataset is the last thing that was made.
+    """
 
     project: bool = False
     read_only: bool = False
@@ -34,6 +41,8 @@ class Facts:
     done_regions: bool = False
     model: bool = False
     prediction: bool = False
+    exported: bool = False
+    kinds: frozenset[Granularity] = frozenset()
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -56,19 +65,29 @@ def gather(session: Session) -> Facts:
             if label.id in painted or project.annotations.query(classes=[label.id], granularities=_SHAPES, limit=1)
         }
         counts = session.counts()
+        kinds = {kind for kind in Granularity if project.annotations.query(granularities=[kind], limit=1)}
         return Facts(
             project=True,
             read_only=project.read_only,
             slides=len(project.slides),
             classes=len(scheme),
             annotated=tuple(label.name for label in scheme if label.id in drawn),
-            done_regions=bool(project.annotations.query(granularities=[Granularity.EXHAUSTIVE], limit=1)),
+            done_regions=Granularity.EXHAUSTIVE in kinds,
             model=session.newest_model is not None,
             prediction=session.newest_prediction is not None,
+            exported=_exported(session, project),
+            kinds=frozenset(kinds | ({Granularity.PIXEL} if painted else set())),
             counts=counts,
         )
     except ProjectError:  # closed in the middle of looking
         return Facts()
+
+
+def _exported(session: Session, project: Project) -> bool:
+    """Whether nothing was trained or predicted since the last export of this session."""
+    done = (job for job in session.jobs if job.kind in _MAKING and job.state is JobState.COMPLETED)
+    made = [job.kind for job in done if getattr(job.spec, "project", None) == project.path]
+    return made[-1:] == ["export"]
 
 
 def next_step(facts: Facts, training: Job | None = None, prediction: Job | None = None) -> str:
@@ -97,6 +116,8 @@ def _annotate(facts: Facts) -> str:
 
 
 def _model(facts: Facts) -> str:
+    if facts.exported:
+        return "The dataset is written: page 4 shows where. Add slides on page 1, or annotate more, to go on."
     if not facts.model:
         return "Press Train & preview on page 3, or annotate more first."
     if not facts.prediction:

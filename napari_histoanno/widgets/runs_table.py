@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QItemSelectionModel, QSignalBlocker, Qt
-from qtpy.QtWidgets import QHeaderView, QMessageBox, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtCore import QItemSelectionModel, QSignalBlocker, Qt, QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QHeaderView, QLabel, QMessageBox, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
+from napari_histoanno.jobs.events import JobState
 from napari_histoanno.widgets.form import button, row
+from napari_histoanno.widgets.job_progress import JobProgress
 from napari_histoanno.widgets.relay import listen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_histoanno.jobs import Job
     from napari_histoanno.project import ModelRun
     from napari_histoanno.session import Session
 
@@ -46,14 +52,32 @@ class RunsTable(QWidget):
         )
         self.resume_button = button("Resume", "Go on with a training that was stopped or interrupted", self.resume)
         self.compare_button = button("Compare", "Show the selected models, or all, class by class", self.compare)
+        self.evaluate_button = button(
+            "Evaluate", "Measure the selected model, or the newest, and open a report with pictures", self.evaluate
+        )
         self.delete_button = button("Delete", "Delete the selected models and their files", self.delete)
+        self.progress = JobProgress()
+        self.progress.ended.connect(self._show_report)
+        self.report = QLabel()
+        self.report.setWordWrap(True)
+        self.report.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+        self.report.setOpenExternalLinks(True)
+        self.report.setVisible(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
-        layout.addLayout(row(self.resume_button, self.compare_button, self.delete_button))
+        layout.addLayout(row(self.evaluate_button, self.compare_button, self.resume_button, self.delete_button))
+        layout.addWidget(self.progress)
+        layout.addWidget(self.report)
         self.table.itemSelectionChanged.connect(self._show_possible)
-        for signal in (session.project_changed, session.jobs_changed, session.runs_changed):
+        listen(self, session.project_changed, self._on_project)
+        for signal in (session.jobs_changed, session.runs_changed):
             listen(self, signal, self.refresh)
+        self.refresh()
+
+    def _on_project(self, *_: object) -> None:
+        self.progress.clear()
+        self.report.setVisible(False)
         self.refresh()
 
     def refresh(self, *_: object) -> None:
@@ -90,6 +114,8 @@ class RunsTable(QWidget):
         state = next((run.status for run in self._shown if run.id == current), "")
         self.resume_button.setEnabled(writable and not training and state in _RESUMABLE)
         self.compare_button.setEnabled(bool(self._shown))
+        measuring = any(job.kind == "evaluation" and not job.state.ended for job in self._session.jobs)
+        self.evaluate_button.setEnabled(not measuring and self._session.newest_model is not None)
         self.delete_button.setEnabled(writable and current is not None)
 
     def selected(self) -> list[str]:
@@ -106,6 +132,24 @@ class RunsTable(QWidget):
         run = self.current()
         if run is not None:
             self._session.resume_training(run)
+
+    def evaluate(self) -> None:
+        """Measure the selected run, or the newest, on places it has not learnt from."""
+        job = self._session.evaluate(self.current())
+        if job is not None:
+            self.report.setVisible(False)
+            self.progress.show_job(job, "Evaluation")
+
+    def _show_report(self, job: Job) -> None:
+        """Say where the report lies, and open it."""
+        self._show_possible()
+        if job.state is not JobState.COMPLETED or job.status.path is None:
+            return
+        path = Path(job.status.path).with_suffix(".html")
+        url = QUrl.fromLocalFile(str(path))
+        self.report.setText(f'<a href="{url.toString()}">Report</a>: {_breakable(str(path))}')
+        self.report.setVisible(True)
+        QDesktopServices.openUrl(url)
 
     def compare(self) -> None:
         """Show the metrics of the selected runs (all without a selection) beside each other."""
@@ -139,6 +183,11 @@ class RunsTable(QWidget):
 
 def _cell(value: object) -> str:
     return f"<td align=right>{_figure(value)}</td>"
+
+
+def _breakable(path: str) -> str:
+    """A path as HTML that may be broken after each folder, so that it does not widen the page."""
+    return escape(path).replace("/", "/<wbr>").replace("\\", "\\<wbr>")
 
 
 def _details(run: ModelRun) -> str:

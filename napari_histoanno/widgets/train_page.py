@@ -6,20 +6,24 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QPushButton, QSlider, QSpinBox, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
-from histotrain import Recipe, list_recipes
+from histotrain import Recipe
 from napari_histoanno.jobs.events import JobState
 from napari_histoanno.widgets.background import Background
 from napari_histoanno.widgets.curves import CurvesPlot
-from napari_histoanno.widgets.form import button, form, group, row
+from napari_histoanno.widgets.form import Fold, button, form, group, row
 from napari_histoanno.widgets.guide import FactsWatch
 from napari_histoanno.widgets.job_progress import JobProgress
+from napari_histoanno.widgets.needs import missing
+from napari_histoanno.widgets.recipe_form import RecipeForm
 from napari_histoanno.widgets.relay import listen
 from napari_histoanno.widgets.runs_table import RunsTable
+from napari_histoanno.widgets.style import signs
 
 if TYPE_CHECKING:
+    from qtpy.QtGui import QShowEvent
+
     from napari_histoanno.jobs import Job
     from napari_histoanno.layers import ProjectView
     from napari_histoanno.session import Session
@@ -55,7 +59,13 @@ class TrainPage(QWidget):
         self.curves.setVisible(False)
         self.metrics = QLabel()
         self.metrics.setWordWrap(True)
-        self.settings = _RecipeForm()
+        self.metrics.setVisible(False)
+        self.lacking = QLabel()
+        self.lacking.setWordWrap(True)
+        self._paces: dict[tuple[str, str], float] = {}
+        self._warm = False
+        self.settings = RecipeForm(self._pace)
+        self.settings.changed.connect(self._show_lacking)
         self.predict_progress = JobProgress()
         self.runs = RunsTable(session)
         layout = QVBoxLayout(self)
@@ -63,7 +73,9 @@ class TrainPage(QWidget):
         layout.addWidget(self.progress)
         layout.addWidget(self.curves)
         layout.addWidget(self.metrics)
-        layout.addWidget(self._collapsed("Recipe", self.settings))
+        layout.addWidget(self.lacking)
+        self.recipe_box = Fold("Recipe", self.settings, "How the model is trained")
+        layout.addWidget(self.recipe_box)
         layout.addWidget(self._preview_box())
         layout.addWidget(self._predict_box())
         layout.addWidget(group("Models", self.runs))
@@ -79,14 +91,6 @@ class TrainPage(QWidget):
         self._background.busy_changed.connect(self.refresh)
         self.runs.table.itemSelectionChanged.connect(self.refresh)
         self.refresh()
-
-    @staticmethod
-    def _collapsed(title: str, content: QWidget) -> QCollapsible:
-        collapsible = QCollapsible(title)
-        collapsible.setContent(content)
-        collapsible.collapse(animate=False)
-        collapsible.layout().setContentsMargins(0, 0, 0, 0)
-        return collapsible
 
     def _preview_box(self) -> QWidget:
         self.opacity = QSlider(Qt.Orientation.Horizontal)
@@ -154,6 +158,7 @@ class TrainPage(QWidget):
         self.curves.clear()
         self.curves.setVisible(False)
         self.metrics.clear()
+        self.metrics.setVisible(False)
         self.refresh()
 
     def refresh(self, *_: object) -> None:
@@ -179,6 +184,39 @@ class TrainPage(QWidget):
         for box in (self.simplify, self.smallest):
             box.setEnabled(_AS[self.editable_as.currentText()] == "polygon")
         self._show_classes()
+        self._show_lacking()
+        self._warm_up()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Start the worker as soon as somebody who may train looks here: it takes as long as choosing a recipe."""
+        project = self._session.project
+        if not self._warm and self.isVisible() and project is not None and not project.read_only:
+            self._warm = True
+            self._session.warm_up()
+
+    def _show_lacking(self) -> None:
+        """Name the recipe, and say what it cannot do without and does not find."""
+        name = self.settings.recipe.currentText()
+        self.recipe_box.title.setText(f"Recipe: {name}")
+        facts = self._facts.facts
+        told = missing(self.settings.value(), facts) if facts.annotated else ()
+        self.lacking.setText(f"{name}: {' '.join(told)}")
+        self.lacking.setStyleSheet(f"color: {signs().caution}")
+        self.lacking.setVisible(bool(told))
+
+    def _pace(self, recipe: Recipe) -> float:
+        """Patches a second of the last training of such a network here; NaN if there was none."""
+        for run in reversed(self._session.runs()):
+            if (run.recipe.get("model"), run.recipe.get("patch_size")) == (recipe.model, recipe.patch_size):
+                key = (run.id, run.status)
+                if key not in self._paces:
+                    self._paces[key] = self._session.run_status(run.id).items_per_second
+                return self._paces[key] or math.nan
+        return math.nan
 
     def _show_train_button(self, training: Job | None, *, writable: bool) -> None:
         stopping = training is not None and training.state is JobState.CANCELLING
@@ -223,6 +261,7 @@ class TrainPage(QWidget):
         quality = [(step, metrics.get("mean_iou", float("nan"))) for step, _, metrics in status.validations]
         self.curves.set_curves(status.losses, quality)
         self.metrics.setText(_quality(status.metrics))
+        self.metrics.setVisible(bool(self.metrics.text()))
 
     def _after_training(self, _: Job) -> None:
         self.refresh()
@@ -289,57 +328,6 @@ class TrainPage(QWidget):
         if self._view is None or self.where.currentIndex() == 0:
             return None
         return self._view.bounds
-
-
-class _RecipeForm(QWidget):
-    """The recipe and the few settings that a user changes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.recipe = QComboBox()
-        for name, line in list_recipes().items():
-            self.recipe.addItem(name)
-            self.recipe.setItemData(self.recipe.count() - 1, line, Qt.ItemDataRole.ToolTipRole)
-        self.recipe.currentTextChanged.connect(self._load)
-        self.mpp, self.steps, self.patch, self.batch = QDoubleSpinBox(), QSpinBox(), QSpinBox(), QSpinBox()
-        self.mpp.setRange(0.1, 20)
-        self.mpp.setDecimals(3)
-        self.mpp.setSingleStep(0.25)
-        self.mpp.setSuffix(" µm/px")
-        self.mpp.setToolTip("Resolution the model sees: 0.5 for nuclei, 1 to 4 for tissue regions")
-        self.steps.setRange(1, 1_000_000)
-        self.steps.setToolTip("Training steps at most; stop whenever the preview is good enough")
-        self.patch.setRange(32, 2048)
-        self.patch.setSingleStep(32)
-        self.patch.setToolTip("Side of a training patch in pixels")
-        self.batch.setRange(1, 256)
-        self.batch.setToolTip("Patches in one step")
-        layout = form(
-            ("Recipe", self.recipe),
-            ("Resolution", self.mpp),
-            ("Steps", self.steps),
-            ("Patch", self.patch),
-            ("Batch", self.batch),
-        )
-        self.setLayout(layout)
-        self._load(self.recipe.currentText())
-
-    def _load(self, name: str) -> None:
-        recipe = Recipe.named(name)
-        self.recipe.setToolTip(list_recipes()[name])
-        self.mpp.setValue(recipe.mpp)
-        self.steps.setValue(recipe.steps)
-        self.patch.setValue(recipe.patch_size)
-        self.batch.setValue(recipe.batch_size)
-
-    def value(self) -> Recipe:
-        recipe = Recipe.named(self.recipe.currentText())
-        return recipe.with_changes(
-            mpp=self.mpp.value(),
-            steps=self.steps.value(),
-            patch_size=self.patch.value(),
-            batch_size=self.batch.value(),
-        )
 
 
 def _quality(metrics: dict[str, float]) -> str:

@@ -62,6 +62,10 @@ def test_what_comes_after_the_widget_has_gone_is_dropped(qtbot: Any) -> None:
         (Facts(project=True, slides=1, classes=2, annotated=("a", "b")), "Train & preview"),
         (Facts(project=True, slides=1, classes=2, annotated=("a", "b"), model=True), "Predict the slide"),
         (Facts(project=True, slides=1, classes=2, annotated=("a", "b"), model=True, prediction=True), "Retrain"),
+        (
+            Facts(project=True, slides=1, classes=2, annotated=("a", "b"), model=True, prediction=True, exported=True),
+            "dataset is written",
+        ),
     ],
 )
 def test_there_is_always_a_next_step(facts: Facts, said: str) -> None:

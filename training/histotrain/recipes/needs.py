@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Need(StrEnum):
     """Something to annotate; its value is the words for it."""
 
-    REGIONS = "marks of at least two classes, drawn or painted"
+    REGIONS = "marks of at least two classes"
     PATCH_LABELS = "labels of whole patches"
     OBJECTS = "single nuclei of at least two classes as outlines, ellipses or boxes"
     DOTS = "dots or outlines of single nuclei inside an exhaustive region"
@@ -44,7 +44,7 @@ def requirements_of(recipe: Recipe) -> tuple[Need, ...]:
     --------
     >>> from histotrain.recipes import Recipe
     >>> [str(need) for need in requirements_of(Recipe.named("seg-from-cls-s"))]
-    ['marks of at least two classes, drawn or painted']
+    ['marks of at least two classes']
     """
     match task_of(recipe.model):
         case "regions":
