@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Frame:
             for start, count in zip(self.location, self.size, strict=True)
         )
 
-    def paint(self, canvas: NDArray[np.uint8], shapes: Sequence[tuple[Geometry, int]]) -> None:
+    def paint(self, canvas: NDArray[Any], shapes: Sequence[tuple[Geometry, int]]) -> None:
         """Paint level-0 shapes onto an array of this grid's size, later ones over earlier ones."""
         if shapes:
             rasterize(shapes, self.size, origin=self.location, downsample=self.downsample, out=canvas)

@@ -18,20 +18,22 @@ sampled from level 0, because their pyramid keeps thin strokes alive for the scr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import shapely
 
-from napari_histoanno.annotation import UNLABELLED, Annotation, Ellipse, Granularity, LabelScheme, Point, WholeSlide
+from histotrain.data import Origin
+from napari_histoanno.annotation import UNLABELLED, Annotation, Ellipse, Granularity, Point, WholeSlide
 from napari_histoanno.datasets.errors import DatasetError
 from napari_histoanno.datasets.frame import Frame
+from napari_histoanno.datasets.options import PAINTED, RenderArguments, RenderOptions, options_from
 from napari_histoanno.datasets.painted import PaintedMask
+from napari_histoanno.datasets.painting import Canvas
 from napari_histoanno.datasets.records import admissible, is_prediction, speaking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,54 +42,15 @@ if TYPE_CHECKING:
 
 DEFAULT_MPP = 0.5
 
-PAINTED = frozenset(Granularity) - {Granularity.IMAGE}
 _ORDER = (Granularity.BOX, Granularity.ELLIPSE, Granularity.POINT, Granularity.SPARSE, Granularity.PIXEL)
-
-
-@dataclass(frozen=True, slots=True)
-class RenderOptions:
-    """What a label map shows.
-
-    Parameters
-    ----------
-    granularities : frozenset of Granularity
-        Which statements are painted; whole-image labels never are. ``PIXEL`` includes painted masks.
-    annotators : frozenset of str, optional
-        Only theirs; None for everybody's.
-    class_map : mapping from class id to class id, optional
-        Merges classes; a class that is not a key is left out (its pixels are unlabelled, never background).
-    include_predicted : bool
-        Count predictions that nobody has reviewed.
-    point_radius : float
-        Radius of the disc that a click paints, in µm.
-    """
-
-    granularities: frozenset[Granularity] = PAINTED
-    annotators: frozenset[str] | None = None
-    class_map: Mapping[int, int] | None = None
-    include_predicted: bool = False
-    point_radius: float = 2.0
-
-    def lookup(self, scheme: LabelScheme) -> NDArray[np.uint8]:
-        """Table of shape (256,) from the class id that was annotated to the one that is shown."""
-        table = np.zeros(256, np.uint8)
-        for label in scheme:
-            table[label.id] = label.id if self.class_map is None else self.class_map.get(label.id, UNLABELLED)
-        return table
-
-    def highest(self, scheme: LabelScheme) -> int:
-        """Highest class id that can be shown, 0 if none can."""
-        return int(self.lookup(scheme).max())
-
-
-class RenderArguments(TypedDict, total=False):
-    """Keyword form of :class:`RenderOptions`, as :func:`render_labels` takes it."""
-
-    granularities: Iterable[Granularity]
-    annotators: Iterable[str] | None
-    class_map: Mapping[int, int] | None
-    include_predicted: bool
-    point_radius: float
+_ORIGINS = {
+    Granularity.BOX: Origin.BOX,
+    Granularity.ELLIPSE: Origin.ELLIPSE,
+    Granularity.POINT: Origin.POINT,
+    Granularity.SPARSE: Origin.SPARSE,
+    Granularity.PIXEL: Origin.PIXEL,
+}
+_REST = 255
 
 
 def render_labels(
@@ -132,18 +95,6 @@ def render_labels(
     labels = SlideLabels(project, slide_id, options_from(**options))
     scale = mpp / labels.mpp if mpp is not None else 1.0 if downsample is None else downsample
     return labels.render(location, scale, size)
-
-
-def options_from(**arguments: Unpack[RenderArguments]) -> RenderOptions:
-    """:class:`RenderOptions` from keywords that may be any iterables."""
-    annotators = arguments.get("annotators")
-    return RenderOptions(
-        granularities=frozenset(arguments.get("granularities", PAINTED)),
-        annotators=None if annotators is None else frozenset(annotators),
-        class_map=arguments.get("class_map"),
-        include_predicted=arguments.get("include_predicted", False),
-        point_radius=arguments.get("point_radius", 2.0),
-    )
 
 
 class SlideLabels:
@@ -242,19 +193,73 @@ class SlideLabels:
             0 is unlabelled.
         """
         frame = Frame(location, downsample, size)
+        return self._clip(self._painted(frame).labels, frame, unlabelled)
+
+    def render_origins(
+        self, location: tuple[float, float], downsample: float, size: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Class ids of a region and what kind of annotation each comes from (``histotrain.data.Origin``).
+
+        Parameters and the first result are those of `render`; a pixel has an origin where it has a class. The rest of
+        an exhaustive region is as good as outlined.
+        """
+        frame = Frame(location, downsample, size)
+        canvas = self._painted(frame, origins=True)
+        assert canvas.origins is not None
+        return self._clip(canvas.labels, frame), self._clip(canvas.origins, frame)
+
+    def render_valid(
+        self, location: tuple[float, float], downsample: float, size: tuple[int, int]
+    ) -> NDArray[np.bool_]:
+        """Where it is known which object there is, or that there is none; parameters as for `render`.
+
+        That is inside exhaustive regions, but for what is known to lie there and not shown, and at labelled pixels.
+        """
+        frame = Frame(location, downsample, size)
+        return np.asarray(self._clip(self._painted(frame, rest=_REST).labels, frame) != UNLABELLED, bool)
+
+    def render_shares(
+        self, location: tuple[float, float], downsample: float, size: tuple[int, int], class_ids: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """Of those who name a class for a pixel, the share that names each.
+
+        Only the finest kind of annotation of a pixel is asked, as for its label.
+
+        Parameters
+        ----------
+        location, downsample, size
+            As for `render`.
+        class_ids : sequence of int
+            Classes C, in the order of the last axis.
+
+        Returns
+        -------
+        float32 array, shape (height, width, C)
+            0 where nothing was said. Shares add up to less than 1 where somebody names a class that is not among
+            these.
+        """
+        frame = Frame(location, downsample, size)
+        shares = self._painted(frame, class_ids=class_ids).shares()
+        columns, rows = frame.centres()
+        shares[:, (columns < 0) | (columns >= self.record.width)] = 0
+        shares[(rows < 0) | (rows >= self.record.height)] = 0
+        return shares
+
+    def _painted(
+        self, frame: Frame, *, rest: int = UNLABELLED, origins: bool = False, class_ids: Sequence[int] | None = None
+    ) -> Canvas:
+        """Everything that is said of a frame; ``rest`` is shown in exhaustive regions without a class of their own."""
         found = self.records_in(frame.bounds)
-        canvas = np.zeros((size[1], size[0]), np.uint8)
-        self._paint_background(canvas, frame, found)
+        canvas = Canvas(frame, self._table, origins=origins, class_ids=class_ids)
+        self._paint_background(canvas, found, rest)
         for granularity in _ORDER:
             here = [record for record in found if record.granularity is granularity]
             machine = [record for record in here if record.id in self._predicted]
             people = [record for record in here if record.id not in self._predicted]
             painted = granularity is Granularity.PIXEL
-            self._paint_step(canvas, frame, machine, self.guesses if painted else {})
-            self._paint_step(canvas, frame, people, self.masks if painted else {})
-        if unlabelled != UNLABELLED:
-            canvas[canvas == UNLABELLED] = unlabelled
-        return self._clip(canvas, frame)
+            self._paint_step(canvas, machine, self.guesses if painted else {}, _ORIGINS[granularity])
+            self._paint_step(canvas, people, self.masks if painted else {}, _ORIGINS[granularity])
+        return canvas
 
     def render_masks(
         self, location: tuple[float, float], downsample: float, size: tuple[int, int], *, predicted: bool = False
@@ -263,10 +268,10 @@ class SlideLabels:
 
         With ``predicted`` they are those of predicted pixels that nobody has reviewed, where these count.
         """
-        canvas = np.zeros((size[1], size[0]), np.uint8)
         frame = Frame(location, downsample, size)
-        self._paint_step(canvas, frame, [], self.guesses if predicted else self.masks)
-        return self._clip(canvas, frame)
+        canvas = Canvas(frame, self._table)
+        self._paint_step(canvas, [], self.guesses if predicted else self.masks, Origin.PIXEL)
+        return self._clip(canvas.labels, frame)
 
     def records_in(self, bounds: Bounds) -> list[Annotation]:
         """Records shown that touch a level-0 box, oldest first."""
@@ -320,62 +325,54 @@ class SlideLabels:
         """Class id that a statement of ``class_id`` is shown as; 0 if it is left out."""
         return int(self._table[class_id])
 
-    def _paint_background(self, canvas: NDArray[np.uint8], frame: Frame, found: Sequence[Annotation]) -> None:
-        background = self.scheme.background
+    def _paint_background(self, canvas: Canvas, found: Sequence[Annotation], rest: int) -> None:
+        background, frame = self.scheme.background, canvas.frame
         regions = [record for record in found if record.granularity is Granularity.EXHAUSTIVE]
         shapes = [
-            (record.geometry, self.shown(record.class_id or (background.id if background else UNLABELLED)))
+            (record.geometry, self.shown(record.class_id or (background.id if background else UNLABELLED)) or rest)
             for record in regions
         ]
         if not any(value for _, value in shapes):
             return
-        frame.paint(canvas, shapes)
+        canvas.paint(shapes, Origin.PIXEL)
         silent = [self._silent[i] for i in _hits(self._silent_tree, frame.bounds)]
-        frame.paint(canvas, [(self._disc(record.geometry), UNLABELLED) for record in silent])
+        canvas.paint([(self.disc(record.geometry), UNLABELLED) for record in silent], Origin.NONE)
         unsaid = self._unreviewed
         if Granularity.PIXEL not in self.options.granularities:
             unsaid = [*unsaid, *self._masks.values(), *self._guesses.values()]
         for mask in unsaid:
-            canvas[mask.sample(frame) != UNLABELLED] = UNLABELLED
+            canvas.forget(mask.sample(frame) != UNLABELLED)
 
     def _paint_step(
-        self, canvas: NDArray[np.uint8], frame: Frame, records: Sequence[Annotation], masks: Mapping[str, PaintedMask]
+        self, canvas: Canvas, records: Sequence[Annotation], masks: Mapping[str, PaintedMask], origin: Origin
     ) -> None:
         names = sorted({record.annotator for record in records} | set(masks))
         if len(names) == 1:  # nobody to disagree with
-            frame.paint(canvas, [(self._disc(record.geometry), self.shown(record.class_id)) for record in records])
+            canvas.paint([(self.disc(r.geometry), self.shown(r.class_id)) for r in records], origin)
             for mask in masks.values():
-                painted = mask.sample(frame)
-                np.copyto(canvas, self._table[painted], where=painted != UNLABELLED)
+                canvas.stamp(mask.sample(canvas.frame), origin)
             return
-        said: NDArray[np.bool_] | None = None
-        agreed: NDArray[np.uint8] | None = None
+        said = []
         for name in names:
-            raw = np.zeros_like(canvas)
-            shapes = [(self._disc(r.geometry), r.class_id) for r in records if r.annotator == name]
-            frame.paint(raw, shapes)
+            raw = np.zeros_like(canvas.labels)
+            canvas.frame.paint(raw, [(self.disc(r.geometry), r.class_id) for r in records if r.annotator == name])
             if name in masks:
-                painted = masks[name].sample(frame)
+                painted = masks[name].sample(canvas.frame)
                 np.copyto(raw, painted, where=painted != UNLABELLED)
-            here = raw != UNLABELLED
-            shown = self._table[raw]
-            if said is None or agreed is None:
-                said, agreed = here, shown
-                continue
-            agreed = np.where(said & here & (agreed != shown), UNLABELLED, np.where(said, agreed, shown))
-            said = said | here
-        if said is not None and agreed is not None:
-            np.copyto(canvas, agreed, where=said)
+            said.append(raw)
+        canvas.compare(said, origin)
 
-    def _clip(self, canvas: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
+    def _clip(self, canvas: NDArray[np.uint8], frame: Frame, unlabelled: int = UNLABELLED) -> NDArray[np.uint8]:
         """Unlabelled beyond the slide's edges, where shapes may reach but no tissue is."""
+        if unlabelled != UNLABELLED:
+            canvas[canvas == UNLABELLED] = unlabelled
         columns, rows = frame.centres()
         canvas[:, (columns < 0) | (columns >= self.record.width)] = UNLABELLED
         canvas[(rows < 0) | (rows >= self.record.height)] = UNLABELLED
         return canvas
 
     def _bounds(self, record: Annotation) -> Bounds:
-        x0, y0, x1, y1 = self._disc(record.geometry).bounds
+        x0, y0, x1, y1 = self.disc(record.geometry).bounds
         return (max(x0, 0), max(y0, 0), min(x1, self.record.width), min(y1, self.record.height))
 
     def _index(self, records: Sequence[Annotation]) -> shapely.STRtree:
@@ -384,7 +381,8 @@ class SlideLabels:
         tree.query(shapely.box(0, 0, 1, 1))  # builds the index now: building it lazily is not thread-safe
         return tree
 
-    def _disc(self, geometry: Geometry) -> Geometry:
+    def disc(self, geometry: Geometry) -> Geometry:
+        """The shape that is painted: a small disc for a click, everything else as it is."""
         if not isinstance(geometry, Point):
             return geometry
         radius = self.options.point_radius / self.mpp

@@ -10,29 +10,33 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from histotrain import PatchSet
+from histotrain.data import Origin
 from napari_histoanno.annotation import Granularity
 from napari_histoanno.annotation.geometry import to_native
-from napari_histoanno.datasets.errors import DatasetError, ExportCancelled
+from napari_histoanno.datasets.errors import DatasetError
+from napari_histoanno.datasets.extras import ORIGINS, label_extras
 from napari_histoanno.datasets.grid import Grid, count_labels
 from napari_histoanno.datasets.labels import SlideLabels
-from napari_histoanno.datasets.spec import LabelSpec, PatchSpec
+from napari_histoanno.datasets.places import fixed_places
+from napari_histoanno.datasets.reading import OpenSlides
+from napari_histoanno.datasets.rules import Admission, class_order, highest_class, tile_kinds
 from napari_histoanno.datasets.splits import SplitBy, deal, split_slides
+from napari_histoanno.datasets.whole import classes_on_tissue
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_histoanno.annotation import Bounds
+    from napari_histoanno.datasets.spec import LabelSpec, PatchSpec
     from napari_histoanno.project import Project, SlideRecord
-    from napari_histoanno.slides import Slide
 
-_TISSUE = 0.5
 
 Progress = Callable[[int, int], None]
 Cancelled = Callable[[], bool]
@@ -40,7 +44,11 @@ Cancelled = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One patch that will be cut: where it is, what is annotated there, and its split."""
+    """One patch that will be cut: where it is, what is annotated there, its class as a whole, and its split.
+
+    Row and column count patches of the grid; for patches that lie on no grid they are its top and left, in pixels. The
+    class is 0 for none; ``segments`` says whether labelled pixels are learnt from.
+    """
 
     slide: str
     row: int
@@ -48,6 +56,8 @@ class Place:
     location: tuple[float, float]
     counts: NDArray[np.int64]
     split: str = "all"
+    class_id: int = 0
+    segments: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +69,14 @@ class Patch:
     image : uint8, shape (H, W, 3)
     labels : uint8, shape (H, W)
         Class ids, 0 is unlabelled.
+    extras : dict from name to array
+        Further fields of a PatchSet for this patch, as far as the spec asks for them.
     """
 
     place: Place
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+    extras: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class PatchPlan:
@@ -96,7 +109,10 @@ class PatchPlan:
             for slide, labels in self.labels.items()
         }
         self._project = project
-        places = [place for record in self.slides for place in self._annotated(record.id, cancelled)]
+        self._slides = OpenSlides(project, spec.stain)
+        self._admission = Admission(spec.sampling, self._slides.__getitem__)
+        with closing(self._slides):
+            places = [place for record in self.slides for place in self._annotated(record.id, cancelled)]
         self.slide_splits: dict[str, str] = {}
         self.places = self._split(places)
 
@@ -117,47 +133,74 @@ class PatchPlan:
 
     def cut(self, places: Sequence[Place]) -> Iterator[Patch]:
         """Read patches, opening each slide once as long as places are ordered by slide."""
-        for slide_id, of_slide in groupby(places, key=lambda place: place.slide):
-            with self._project.open_slide(slide_id) as slide:
+        for _, of_slide in groupby(places, key=lambda place: place.slide):
+            with closing(self._slides):
                 for place in of_slide:
-                    yield self._cut_one(slide, place)
+                    yield self._cut_one(place)
 
-    def _cut_one(self, slide: Slide, place: Place) -> Patch:
-        grid = self.grids[place.slide]
-        size = (grid.patch, grid.patch)
+    def _cut_one(self, place: Place) -> Patch:
+        view, grid = self.labels[place.slide], self.grids[place.slide]
         fill = 0 if self.spec.unlabelled is None else self.scheme[self.spec.unlabelled].id
-        labels = self.labels[place.slide].render(place.location, grid.downsample, size, unlabelled=fill)
-        return Patch(place, slide.read_scaled(place.location, grid.downsample, size), labels)
+        labels = view.render(place.location, grid.downsample, (grid.patch, grid.patch), unlabelled=fill)
+        image = self._slides.read(place.slide, place.location, grid.downsample, grid.patch)
+        ids = [label.id for label in self.classes]
+        extras = label_extras(view, grid, place.location, self.spec, ids)
+        if ORIGINS in extras and fill:
+            extras[ORIGINS][(labels == fill) & (extras[ORIGINS] == Origin.NONE)] = Origin.PIXEL
+        if not place.segments:
+            labels, extras = np.zeros_like(labels), {name: np.zeros_like(value) for name, value in extras.items()}
+        if factors := self.spec.magnifications[1:]:
+            extras["contexts"] = self._contexts(place, factors)
+        return Patch(place, image, labels, extras)
+
+    def _contexts(self, place: Place, factors: tuple[float, ...]) -> NDArray[np.uint8]:
+        grid, (x, y) = self.grids[place.slide], place.location
+        out = [(x + grid.side * (1 - f) / 2, y + grid.side * (1 - f) / 2) for f in factors]
+        reads = zip(out, factors, strict=True)
+        return np.stack(
+            [self._slides.read(place.slide, at, grid.downsample * f, grid.patch, black=True) for at, f in reads]
+        )
 
     def _annotated(self, slide: str, cancelled: Cancelled | None) -> Iterator[Place]:
-        grid = self.grids[slide]
-        where, counts = count_labels(self.labels[slide], grid, cancelled=cancelled)
-        labelled = counts[:, 1:].sum(1)
+        view, grid, asked = self.labels[slide], self.grids[slide], self.spec.sampling
+        if asked.places == "centred":
+            where, counts = fixed_places(view, grid, asked, seed=self.spec.seed)
+            corners, unit = where, grid.stride
+        else:
+            where, counts = count_labels(view, grid, cancelled=cancelled)
+            corners, unit = where * grid.stride, 1
+        taken = counts[:, 1:].sum(1) >= max(1, self.spec.min_annotated * grid.patch**2)
+        taken &= self._admission.admits(view, grid, corners, counts)
+        classes, segments = np.zeros(len(counts), np.uint8), taken
+        if asked.patch_label == "single-or-highest":
+            classes = highest_class(counts, class_order(self.scheme))
+        elif asked.patch_label == "dominant":
+            classes, segments = tile_kinds(counts, asked.dominant)
         found = {}
-        for index in np.flatnonzero(labelled >= max(1, self.spec.min_annotated * grid.patch**2)):
+        for index in np.flatnonzero(taken & ((classes > 0) | segments)):
             row, column = (int(value) for value in where[index])
-            found[row, column] = Place(slide, row, column, grid.location(row, column), counts[index])
-        if Granularity.IMAGE in self.spec.granularities and self.labels[slide].has_image_classes:
-            found = {**self._on_tissue(slide, counts.shape[1]), **found}
+            location = (float(corners[index, 1] * grid.downsample), float(corners[index, 0] * grid.downsample))
+            place = Place(slide, row, column, location, counts[index])
+            found[row, column] = replace(place, class_id=int(classes[index]), segments=bool(segments[index]))
+        if (Granularity.IMAGE in self.spec.granularities or self._wants_whole) and view.has_image_classes:
+            found = {**self._on_tissue(slide, counts.shape[1], unit), **found}
         yield from (found[key] for key in sorted(found))
 
-    def _on_tissue(self, slide: str, columns: int) -> dict[tuple[int, int], Place]:
-        """Patches that are labelled as a whole and show tissue; what is in them need not be labelled."""
-        from napari_histoanno.slides.tissue import tissue_mask
+    @property
+    def _wants_whole(self) -> bool:
+        return self.spec.wants_patch_classes and self.spec.sampling.patch_label == "drawn"
 
-        labels, grid = self.labels[slide], self.grids[slide]
+    def _on_tissue(self, slide: str, columns: int, unit: int) -> dict[tuple[int, int], Place]:
+        """Patches that are labelled as a whole and show tissue; what is in them need not be labelled.
+
+        Their row and column are counted in units: 1 for those of the grid, its stride for pixels.
+        """
+        view, grid = self.labels[slide], self.grids[slide]
         with self._project.open_slide(slide) as opened:
-            tissue = tissue_mask(opened)
+            found = classes_on_tissue(view, grid, opened)
         nothing = np.zeros(columns, np.int64)
         nothing[0] = grid.patch**2
-        found = {}
-        for row, column in np.ndindex(*grid.shape):
-            place = Place(slide, row, column, grid.location(row, column), nothing)
-            if tissue.fraction(*place.location, grid.side, grid.side) >= _TISSUE and labels.image_class(
-                self.box(place)
-            ):
-                found[row, column] = place
-        return found
+        return {(r * unit, c * unit): Place(slide, r * unit, c * unit, grid.location(r, c), nothing) for r, c in found}
 
     def _split(self, places: list[Place]) -> list[Place]:
         spec, seed = self.spec.split, self.spec.seed
@@ -199,89 +242,6 @@ class PatchPlan:
     @staticmethod
     def _block_key(slide: str, row: int, column: int) -> str:
         return f"{slide}\n{row}\n{column}"
-
-
-def build_patchset(
-    project: Project,
-    spec: PatchSpec | None = None,
-    *,
-    split: str | None = None,
-    progress: Progress | None = None,
-    cancelled: Cancelled | None = None,
-) -> PatchSet:
-    """Patches of a project in memory.
-
-    Parameters
-    ----------
-    project : Project
-        Where the slides and annotations are.
-    spec : PatchSpec, optional
-        What to cut.
-    split : str, optional
-        Only the patches of this split; all without it.
-    progress : callable, optional
-        Called with the patches done and their number.
-    cancelled : callable, optional
-        True ends the work.
-
-    Returns
-    -------
-    PatchSet
-        Kind "dense" where every pixel is labelled, else "sparse". ``patch_classes`` says what slides, or parts of them,
-        are labelled as a whole; with ``IMAGE`` among the granularities there is a patch wherever such a slide shows
-        tissue, not only where something in it is labelled. Lineage names the slides' and the annotations'
-        hashes.
-
-    Raises
-    ------
-    DatasetError
-        If nothing that the spec asks for is annotated.
-    ExportCancelled
-        If ``cancelled`` said so.
-    """
-    plan = PatchPlan(project, spec or PatchSpec(), cancelled=cancelled)
-    places = plan.places if split is None else plan.in_split(split)
-    done = 0
-
-    def step() -> None:
-        nonlocal done
-        done += 1
-        if cancelled is not None and cancelled():
-            raise ExportCancelled("Stopped while reading patches.")
-        if progress is not None:
-            progress(done, len(places))
-
-    return patchset_of(plan, places, step=step)
-
-
-def patchset_of(plan: PatchPlan, places: Sequence[Place], *, step: Callable[[], None]) -> PatchSet:
-    """Planned patches, read, with a call of ``step`` after each; see :func:`build_patchset`."""
-    if not places:
-        raise DatasetError(
-            "There are no patches: nothing is annotated that this dataset would show. Annotate some places, lower the "
-            "minimum annotated fraction, or widen the classes and granularities."
-        )
-    side = plan.spec.patch_size
-    images = np.empty((len(places), side, side, 3), np.uint8)
-    labels = np.empty((len(places), side, side), np.uint8)
-    for number, patch in enumerate(plan.cut(places)):
-        images[number], labels[number] = patch.image, patch.labels
-        step()
-    names = {record.id: record.name for record in plan.slides}
-    classes = np.array([plan.labels[place.slide].image_class(plan.box(place)) for place in places], np.uint8)
-    return PatchSet(
-        images=images,
-        labels=labels,
-        patch_classes=classes if classes.any() else None,
-        slides=np.array([names[place.slide] for place in places], object),
-        annotators=np.array([annotators_of(plan, place) for place in places], object),
-        kinds=np.array([kind_of(place) for place in places], object),
-        mpp=np.full(len(places), plan.spec.mpp),
-        classes=tuple(label.name for label in plan.classes),
-        class_ids=tuple(label.id for label in plan.classes),
-        scheme={"classes": json.loads(plan.classes.to_json())},
-        lineage=lineage(plan),
-    )
 
 
 def kind_of(place: Place) -> str:

@@ -3,55 +3,75 @@
 A class is drawn first, each as often as any other; then one of its labelled pixels, anywhere in the training slides;
 then a patch around that pixel, shifted at random. Places thus count by their annotated area within a class, and a rare
 class is seen as often as a common one. What is drawn from is the *rendered* label map, the same that the patch will
-show, so that what annotators disagree on, or what a finer annotation covers, is never drawn for.
+show, so that what annotators disagree on, or what a finer annotation covers, is never drawn for. Recipes of the papers
+ask for other places and other shares; see `supply` and `rules`.
 
 The sampler lives in the worker process, where the project is open read-only; :meth:`LabelSampler.reload` picks up
-what was annotated since. The hold-out is decided once: a place that validated a model never trains it later.
+what was annotated since. The hold-out is decided once: a place that validated a model never trains it later. The
+surroundings that a network of several magnifications sees of a training patch may show pixels that are held out, as
+they may show anything; what is annotated there is never shown.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from histotrain import PatchSet
-from napari_histoanno.datasets.cells import AnnotatedCells, OpenSlides
+from napari_histoanno.datasets.bending import Bend
+from napari_histoanno.datasets.cells import AnnotatedCells
 from napari_histoanno.datasets.errors import DatasetError
-from napari_histoanno.datasets.holdout import HeldOut, hold_out_blocks, hold_out_groups
+from napari_histoanno.datasets.holdout import HeldOut
+from napari_histoanno.datasets.judging import choose_held, marked_slides, share_out
 from napari_histoanno.datasets.patches import annotations_digest
+from napari_histoanno.datasets.reading import OpenSlides
+from napari_histoanno.datasets.roaming import Roamer
+from napari_histoanno.datasets.rules import Admission
+from napari_histoanno.datasets.samples import Drawn, assemble
 from napari_histoanno.datasets.spec import SamplingSpec, restricted
-from napari_histoanno.datasets.splits import group_of
+from napari_histoanno.datasets.supply import Supply, extra_copies, find_supply, make_pool
 from napari_histoanno.datasets.tiles import TileCache
 from napari_histoanno.project import Project
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_ATTEMPTS = 20
+    from napari_histoanno.datasets.drawing import Group, Pool
+
 _NO_VALIDATION = (
     "There is nothing to validate on: too little is annotated to set a part aside. Annotate more places, or another "
     "slide."
 )
 _SPOILT = "Marked as validation, but the model has learnt from it before, so it is left out of both: {}."
 _SEEN_BEFORE = "The model goes on from one that held nothing out: it may have learnt from some of what it is judged by."
+_ONE_KIND = "All annotated places are sparsely, or all are densely annotated: there is nothing to mix."
+_COLOURS = "Stains could not be measured, so colours stay as they are: {}."
+_NONE_TAKEN = (
+    "No patch meets what the recipe asks of them: {}. Annotate more, or lower what is asked in the recipe's sampling."
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Draw:
-    """Where to draw from: cells, and for each class the cumulative pixels over them."""
+    """Where to draw from: places outside of what is held out, a sure patch of each where not every one will do, their
+    copies, and how they take turns.
+    """
 
     index: AnnotatedCells
-    cells: NDArray[np.int64]
+    supply: Supply
+    sure: list[Drawn]
+    extra: NDArray[np.int64]
+    pool: Pool
+    roamer: Roamer
     class_ids: tuple[int, ...]
-    cumulative: tuple[NDArray[np.int64], ...]
 
 
 class LabelSampler:
-    """Endless, class-balanced supply of patches from a project's annotations; a ``histotrain.PatchSource``.
+    """Endless, class-balanced supply of patches from a project's annotations; a ``histotrain.SampleSource``.
 
     Parameters
     ----------
@@ -78,18 +98,20 @@ class LabelSampler:
     Raises
     ------
     DatasetError
-        If fewer than two classes are annotated.
+        If fewer than two classes are annotated (one, where single objects are learnt).
     """
 
     def __init__(self, project: Project | Path | str, spec: SamplingSpec | None = None) -> None:
         self.spec = spec or SamplingSpec()
+        self._plain = _without_extras(self.spec)
         self._owned = None if isinstance(project, Project) else Project.open(Path(project), read_only=True)
         self._project = project if isinstance(project, Project) else self._owned
-        self._slides = OpenSlides(self._open_project)
+        self._slides = OpenSlides(self._open_project, self.spec.stain)
         self._images = TileCache(self.spec.cache_bytes)
         try:
             index = self._read()
-            self.held = self._choose(index)
+            self._admission = Admission(self.spec.sampling, self._slides.__getitem__)
+            self.held = choose_held(index, self.spec)
             self._draw = self._prepare(index)
             self.scheme = restricted(self._open_project.scheme, set(self._draw.class_ids))
             self.classes = tuple(label.name for label in self.scheme)
@@ -116,11 +138,34 @@ class LabelSampler:
         labels : uint8 array, shape (N, H, W)
             Class ids, 0 is unlabelled.
         """
-        draw = self._draw
-        order = rng.permutation(len(draw.class_ids))
-        start = int(rng.integers(len(order)))
-        classes = [int(order[(start + number) % len(order)]) for number in range(size)]
-        return draw.index.cut(np.array([self._place(draw, which, rng) for which in classes], np.int64).reshape(-1, 3))
+        fields = assemble(self._draw.index, self._plain, self.class_ids, self._turns(size, rng))
+        return fields["images"], fields["labels"]
+
+    def samples(self, size: int, rng: np.random.Generator) -> PatchSet:
+        """Draw patches with everything that the spec asks to be known of them; the same that `batch` draws.
+
+        Parameters
+        ----------
+        size, rng
+            As for `batch`.
+
+        Returns
+        -------
+        PatchSet
+            Images and labels; ``origins``, ``contexts``, ``patch_classes``, ``instances`` with ``valid``, and
+            ``shares`` as the spec asks for them.
+        """
+        return self._patchset(self._draw.index, self._turns(size, rng))
+
+    def class_counts(self) -> NDArray[np.int64]:
+        """Labelled pixels of each class in all training places, int64, shape (C,), in the order of ``class_ids``.
+
+        A place that has a class only as a whole counts as full of it. Windows that overlap count their pixels again,
+        as training sees them.
+        """
+        taught = self._draw.supply.taught(self.spec.teaches)
+        counts: NDArray[np.int64] = taught[:, list(self.class_ids)].sum(0)
+        return counts
 
     def reload(self) -> None:
         """Take up what was annotated since; the hold-out and the validation patches stay.
@@ -150,7 +195,7 @@ class LabelSampler:
             }
             for record, labels in zip(index.records, index.labels, strict=True)
         }
-        trained = (index.records[number].id for number in np.unique(self._draw.cells[:, 0]))
+        trained = (index.records[number].id for number in np.unique(self._draw.supply.where[:, 0]))
         return {
             "slides": slides,
             "spec": self.spec.model_dump(mode="json", exclude={"held", "learnt"}),
@@ -166,32 +211,6 @@ class LabelSampler:
     def _read(self) -> AnnotatedCells:
         return AnnotatedCells(self._open_project, self.spec, self._slides, self._images)
 
-    def _choose(self, index: AnnotatedCells) -> HeldOut:
-        mode, share, seed = self.spec.hold_out, self.spec.validation_share, self.spec.seed
-        marked = self._marked(index)
-        if marked:
-            before = self.spec.held or HeldOut()
-            return HeldOut(slides=tuple(dict.fromkeys((*before.slides, *marked))), boxes=before.boxes)
-        if self.spec.held:
-            return self.spec.held
-        if mode == "none":
-            return HeldOut()
-        if mode != "blocks" and (slides := self._spare_slides(index)):
-            return HeldOut(slides=tuple(sorted(slides)))
-        if mode == "slides":
-            return HeldOut()
-        boxes: dict[str, tuple[tuple[float, float, float, float], ...]] = {}
-        for slide, *cells in hold_out_blocks(index.where, index.counts[:, 1:], share=share, seed=seed).tolist():
-            top, left, bottom, right = (value * index.grids[slide].side for value in cells)
-            name = index.records[slide].id
-            boxes[name] = (*boxes.get(name, ()), (left, top, right, bottom))
-        return HeldOut(boxes=boxes)
-
-    @staticmethod
-    def _marked(index: AnnotatedCells) -> tuple[str, ...]:
-        """Slides that a person has put aside for validation."""
-        return tuple(record.id for record in index.records if record.split == "validation")
-
     def _remarks(self, index: AnnotatedCells) -> tuple[str, ...]:
         said = []
         names = [record.name for record in index.records if record.id in self._spoilt]
@@ -200,8 +219,12 @@ class LabelSampler:
         if self.validation is None and self.spec.hold_out != "none":
             said.append(_NO_VALIDATION)
         unheld = self.spec.held is not None and not self.spec.held
-        if unheld and self.validation is not None and not self._marked(index):
+        if unheld and self.validation is not None and not marked_slides(index):
             said.append(_SEEN_BEFORE)
+        if self.spec.sampling.sparse_per_dense is not None and len(self._draw.pool.kinds) == 1:
+            said.append(_ONE_KIND)
+        if colours := [record.name for record in index.records if record.id in self._slides.unnormalised]:
+            said.append(_COLOURS.format(", ".join(colours)))
         return tuple(said)
 
     @property
@@ -209,29 +232,28 @@ class LabelSampler:
         """Slides that are left out now, but that the model has learnt from."""
         return frozenset(self.held.slides) & frozenset(self.spec.learnt)
 
-    def _spare_slides(self, index: AnnotatedCells) -> frozenset[str]:
-        members: dict[str, set[str]] = {}
-        counts: dict[str, NDArray[np.int64]] = {}
-        for number, record in enumerate(index.records):
-            pixels = index.counts[index.where[:, 0] == number, 1:].sum(0)
-            if pixels.any():
-                group = group_of(record)
-                members.setdefault(group, set()).add(record.id)
-                counts[group] = counts.get(group, np.zeros_like(pixels)) + pixels
-        by_hand = {group_of(record) for record in index.records if record.split == "train"}
-        groups = hold_out_groups(counts, share=self.spec.validation_share, seed=self.spec.seed, keep=by_hand)
-        return frozenset(slide for group in groups for slide in members[group])
-
     def _prepare(self, index: AnnotatedCells) -> _Draw:
-        usable = ~index.lost(self.held)
-        counts = index.counts[usable]
-        present = [class_id for class_id in range(1, counts.shape[1]) if counts[:, class_id].any()]
-        if len(present) < 2:
-            raise DatasetError(self._too_little(present))
-        cumulative = tuple(np.cumsum(counts[:, class_id]) for class_id in present)
-        return _Draw(index, index.where[usable], tuple(present), cumulative)
+        spec, scheme = self.spec, self._open_project.scheme
+        every = find_supply(index, spec, scheme, self._admission)
+        supply = every.select(~index.lost(self.held, every.where))
+        roamer = Roamer(index, spec, scheme, self._admission, self.held)
+        found = self._sure_places(supply, roamer)
+        if found:
+            supply = supply.select(np.array([place is not None for place in found]))
+        sure = [place for place in found if place is not None]
+        extra = extra_copies(supply, spec, scheme)
+        pool = make_pool(index, supply, spec, extra)
+        used = supply.taught(spec.teaches)
+        present = [class_id for class_id in range(1, used.shape[1]) if used[:, class_id].any()]
+        if len(present) < (1 if spec.wants_instances else 2) or not pool:
+            raise DatasetError(self._too_little(index, present))
+        return _Draw(index, supply, sure, extra, pool, roamer, tuple(present))
 
-    def _too_little(self, present: list[int]) -> str:
+    def _too_little(self, index: AnnotatedCells, present: list[int]) -> str:
+        if not present and index.counts[:, 1:].any() and not self._admission.takes_all:
+            return _NONE_TAKEN.format(self._admission.asked)
+        if not present and self.spec.teaches == {"patches"} and index.counts[:, 1:].any():
+            return "No patch is labelled as a whole. Give slides, or parts of them, a class as a whole."
         held = " outside what validates" if self.held else ""
         found = f"only {self._open_project.scheme[present[0]].name!r} is" if present else "nothing is"
         return (
@@ -239,43 +261,61 @@ class LabelSampler:
             "something you look for and some background."
         )
 
-    def _place(self, draw: _Draw, which: int, rng: np.random.Generator) -> tuple[int, int, int]:
-        """Slide number, and top and left of a patch in pixels of that slide's grid."""
-        side, cumulative = self.spec.patch_size, draw.cumulative[which]
-        chosen = int(np.searchsorted(cumulative, rng.integers(cumulative[-1]), side="right"))
-        slide, row, column = (int(value) for value in draw.cells[chosen])
-        pixels = np.flatnonzero(draw.index.label_tile(slide, row, column) == draw.class_ids[which])
-        # Erased in the other process since the index was read: the cell itself is as good a place as any.
-        attempts = _ATTEMPTS if len(pixels) else 0
-        grid, name = draw.index.grids[slide], draw.index.records[slide].id
-        width, height = grid.pixels
-        for _ in range(attempts):
-            y, x = divmod(int(pixels[rng.integers(len(pixels))]), side)
-            shift = (rng.uniform(-1, 1, 2) * self.spec.jitter - 1) * side / 2
-            top = _within(row * side + y + shift[0], height - side)
-            left = _within(column * side + x + shift[1], width - side)
-            corner = np.array([[left, top]]) * grid.downsample
-            if not self.held.lost(name, corner, grid.side)[0]:
-                return slide, top, left
-        return slide, row * side, column * side
+    def _sure_places(self, supply: Supply, roamer: Roamer) -> list[Drawn | None]:
+        """For each place one patch that is worth learning from, None where none was found; empty where any will do.
+
+        A batch then never waits for luck: where that fails, this patch is drawn.
+        """
+        if roamer.takes_all or not supply.floating.any():
+            return []
+        rng = np.random.default_rng(self.spec.seed)
+        return [
+            roamer.find(supply.place(i), 0, rng) if supply.floating[i] else supply.fixed(i) for i in range(len(supply))
+        ]
+
+    def _turns(self, size: int, rng: np.random.Generator) -> list[Drawn]:
+        draw = self._draw
+        return [self._one(draw, group, rng) for group in draw.pool.turns(size, rng)]
+
+    def _one(self, draw: _Draw, group: Group, rng: np.random.Generator) -> Drawn:
+        """A patch of a group."""
+        chosen = group.draw(rng)
+        bend = self._bend(int(draw.extra[chosen]), rng)
+        if not draw.supply.floating[chosen]:
+            return replace(draw.supply.fixed(chosen), bend=bend)
+        found = draw.roamer.find(draw.supply.place(chosen), group.class_id, rng) or draw.sure[chosen]
+        return replace(found, bend=bend)
+
+    def _bend(self, extra: int, rng: np.random.Generator) -> Bend | None:
+        if not extra or rng.random() * (1 + extra) >= extra:
+            return None
+        return Bend.draw(self.spec.patch_size, self.spec.elastic_grid, self.spec.elastic_sigma, rng)
 
     def _cut_validation(self, index: AnnotatedCells) -> PatchSet | None:
         judges = tuple(slide for slide in self.held.slides if slide not in self._spoilt)
-        usable = index.inside(self.held.model_copy(update={"slides": judges}))
-        counts = index.counts[usable][:, list(self.class_ids)]
-        places = index.where[usable][_share_out(counts, self.spec.max_validation, self.spec.seed)]
+        held = self.held.model_copy(update={"slides": judges})
+        if not held:
+            return None
+        supply = find_supply(index, self.spec, self._open_project.scheme, self._admission)
+        supply = supply.select(index.inside(held, supply.where))
+        places = share_out(
+            supply.taught(self.spec.teaches)[:, list(self.class_ids)], self.spec.max_validation, self.spec.seed
+        )
         if not len(places):
             return None
-        images, labels = index.cut(places * np.array([1, self.spec.patch_size, self.spec.patch_size]))
+        roamer = Roamer(index, self.spec, self._open_project.scheme, self._admission, HeldOut())
+        drawn = [roamer.judged(*supply.place(i)) if supply.floating[i] else supply.fixed(i) for i in places]
+        found = self._patchset(index, [one for one in drawn if one is not None])
+        return replace(found, lineage=self.lineage()) if len(found) else None
+
+    def _patchset(self, index: AnnotatedCells, drawn: list[Drawn]) -> PatchSet:
         return PatchSet(
-            images=images,
-            labels=labels,
-            slides=np.array([index.records[slide].name for slide in places[:, 0]], object),
-            mpp=np.full(len(places), self.spec.mpp),
+            **assemble(index, self.spec, self.class_ids, drawn),
+            slides=np.array([index.records[one.slide].name for one in drawn], object),
+            mpp=np.full(len(drawn), self.spec.mpp),
             classes=self.classes,
             class_ids=self.class_ids,
             scheme={"classes": json.loads(self.scheme.to_json())},
-            lineage=self.lineage(),
         )
 
 
@@ -287,20 +327,8 @@ def build_sampler(
     return sampler, sampler.validation
 
 
-def _within(value: float, last: int) -> int:
-    return round(min(max(value, 0), max(last, 0)))
-
-
-def _share_out(counts: NDArray[np.int64], number: int, seed: int) -> NDArray[np.int64]:
-    """Indices of at most ``number`` cells, classes taking turns from the rarest on, in ascending order."""
-    shuffled = np.random.default_rng(seed).permutation(len(counts))
-    by_rarity = np.argsort((counts > 0).sum(0), kind="stable")
-    queues = [[int(i) for i in reversed(shuffled) if counts[i, column]] for column in by_rarity]
-    chosen: set[int] = set()
-    while len(chosen) < number and any(queues):
-        for queue in queues:
-            while queue and queue[-1] in chosen:
-                queue.pop()
-            if queue and len(chosen) < number:
-                chosen.add(queue.pop())
-    return np.array(sorted(chosen), np.int64)
+def _without_extras(spec: SamplingSpec) -> SamplingSpec:
+    """The spec for images and labels alone."""
+    rules = spec.sampling.model_copy(update={"disagreement": "unlabelled"})
+    plain = {"origins": False, "magnifications": (1.0,), "teaches": frozenset({"pixels"}), "sampling": rules}
+    return spec.model_copy(update=plain)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
+from histotrain.recipes.settings import SamplingSettings
 from napari_histoanno.annotation import Granularity, LabelScheme
 from napari_histoanno.datasets.errors import DatasetError
 from napari_histoanno.datasets.holdout import HeldOut
-from napari_histoanno.datasets.labels import PAINTED, RenderOptions
+from napari_histoanno.datasets.options import PAINTED, RenderOptions
 from napari_histoanno.datasets.splits import SplitBy, SplitSpec
 
 if TYPE_CHECKING:
@@ -19,11 +20,17 @@ if TYPE_CHECKING:
     from napari_histoanno.project import SlideRecord
 
 
+Teaching = Literal["pixels", "patches", "objects"]
+
+
 class LabelSpec(BaseModel):
     """Square patches at a resolution, and what their labels show.
 
     ``classes`` names the classes that are kept (all without it) after ``merge`` has renamed some into others; what is
-    left out is unlabelled, never background. ``slides`` are ids or names, all without it.
+    left out is unlabelled, never background. ``slides`` are ids or names, all without it. ``sampling`` says which
+    patches are taken and what class they have as a whole; its ``window`` is not looked at here, as ``mpp`` is that of
+    the patch. ``teaches`` names what is learnt from patches: the classes of pixels, those of whole patches, single
+    objects. ``stain`` is a look as ``StainLook.to_dict`` gives it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,10 +45,32 @@ class LabelSpec(BaseModel):
     point_radius: float = Field(default=2.0, gt=0, description="µm, of the disc that a click paints")
     slides: tuple[str, ...] | None = None
     seed: int = Field(default=0, ge=0)
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings)
+    teaches: frozenset[Teaching] = Field(default=frozenset({"pixels"}), description="what is learnt from a patch")
+    magnifications: tuple[float, ...] = Field(
+        default=(1.0,), min_length=1, description="sizes of a pixel of what is read around each centre; 1 comes first"
+    )
+    origins: bool = Field(default=False, description="say which kind of annotation each label comes from")
+    stain: dict[str, Any] | None = Field(default=None, description="look to bring all slides into")
 
-    @field_serializer("granularities", "annotators", when_used="json")
+    @field_serializer("granularities", "annotators", "teaches", when_used="json")
     def _in_order(self, value: frozenset[str] | None) -> list[str] | None:
         return None if value is None else sorted(value)
+
+    @property
+    def wants_instances(self) -> bool:
+        """Whether objects are told apart, and it is said where all of them are annotated."""
+        return "objects" in self.teaches
+
+    @property
+    def wants_patch_classes(self) -> bool:
+        """Whether patches have a class as a whole."""
+        return "patches" in self.teaches
+
+    @property
+    def wants_shares(self) -> bool:
+        """Whether it is said how many annotators name each class."""
+        return self.sampling.disagreement == "shares"
 
     def render_options(self, scheme: LabelScheme) -> RenderOptions:
         """What label maps show, with class names resolved; raises DatasetError for a name that is not in the scheme."""
@@ -115,6 +144,8 @@ class SamplingSpec(LabelSpec):
     hold_out: Literal["auto", "slides", "blocks", "none"] = "auto"
     validation_share: float = Field(default=0.2, gt=0, lt=1)
     max_validation: int = Field(default=64, ge=1, description="patches")
+    elastic_grid: int = Field(default=17, ge=4, description="nodes along each side, of the elastic copies")
+    elastic_sigma: float = Field(default=4.0, ge=0, description="pixels, deviation of these nodes")
     cache_bytes: int = Field(default=256 << 20, ge=0)
 
     def after(self, lineage: Mapping[str, Any], slides: Iterable[SlideRecord]) -> SamplingSpec:

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from histotrain.recipes import Recipe
-from napari_histoanno.datasets import SamplingSpec
+from napari_histoanno.datasets import SamplingSpec, needs_of
 from napari_histoanno.datasets.export import ExportSpec
 
 
@@ -69,16 +69,18 @@ class TrainingSpec(JobSpec):
 
     @property
     def sampling_spec(self) -> SamplingSpec:
-        """What patches to draw; the recipe decides their size and resolution."""
+        """What patches to draw; the recipe decides their size and resolution, which they are and what they show."""
         sampling = self.sampling or SamplingSpec(seed=self.recipe.seed)
-        return sampling.model_copy(update={"mpp": self.recipe.mpp, "patch_size": self.recipe.patch_size})
+        bending = {"elastic_grid": self.recipe.augment.elastic_grid, "elastic_sigma": self.recipe.augment.elastic_sigma}
+        return sampling.model_copy(update={**needs_of(self.recipe, sampling.stain), **bending})
 
 
 class PredictionSpec(JobSpec):
     """Predict a slide into a prediction store.
 
     ``region`` limits it to a level-0 box (x0, y0, x1, y1); ``tissue_only`` skips glass; ``tta`` averages over the eight
-    orientations.
+    orientations. ``uncertainty`` is kept if asked for: the entropy or the margin of the probabilities, the disagreement
+    of ``passes`` passes with random dropout, or that of an ensemble of the model and the models in ``ensemble``.
     """
 
     kind: ClassVar[str] = "prediction"
@@ -96,6 +98,9 @@ class PredictionSpec(JobSpec):
     tile: int = Field(default=512, ge=64, le=4096)
     overlap: int = Field(default=64, ge=0)
     tta: bool = False
+    uncertainty: Literal["none", "entropy", "margin", "mc-dropout", "ensemble"] = "none"
+    passes: int = Field(default=8, ge=2, le=64)
+    ensemble: tuple[Path, ...] = ()
 
 
 class DatasetExportSpec(JobSpec):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from histotrain.events import Event
+    from histotrain.loop import TrainingOptions
     from napari_histoanno.datasets import SamplingSpec
     from napari_histoanno.jobs.channel import Channel
     from napari_histoanno.jobs.specs import TrainingSpec
@@ -37,10 +38,11 @@ def run(spec: TrainingSpec, channel: Channel) -> Iterator[Event]:
     """
     with ExitStack() as stack:
         project = stack.enter_context(Project.open(spec.project, read_only=True))
-        sampler = stack.enter_context(closing(LabelSampler(project, _sampling(spec, project))))
+        sampling = _sampling(spec, project)
+        sampler = stack.enter_context(closing(LabelSampler(project, sampling)))
         trainer = _trainer(spec, sampler)
         previewer = stack.enter_context(
-            closing(Previewer(project, spec.recipe.mpp, trainer.classes.ids, trainer.predict_array))
+            closing(Previewer(project, sampling.mpp, trainer.classes.ids, trainer.predict_array))
         )
         log = stack.enter_context(RunLog(spec.output))
         yield from map(Notice, sampler.notices)
@@ -60,19 +62,24 @@ def _sampling(spec: TrainingSpec, project: Project) -> SamplingSpec:
     before = spec.init or spec.resume
     if before is None or not (before / CARD_FILE).is_file():  # the trainer says what is missing
         return spec.sampling_spec
-    return spec.sampling_spec.after(read_card(before).lineage, project.slides)
+    card, sampling = read_card(before), spec.sampling_spec
+    look = (getattr(card, "stain", None) or {}).get("target")
+    if sampling.stain is not None and look is not None and look["method"] == sampling.stain["method"]:
+        sampling = sampling.model_copy(update={"stain": look})  # the colours that its weights know
+    return sampling.after(card.lineage, project.slides)
 
 
 def _trainer(spec: TrainingSpec, sampler: LabelSampler) -> Trainer:
-    return Trainer(
-        spec.recipe,
-        sampler,
-        validation=sampler.validation,
-        classes=sampler.classes,
-        class_ids=sampler.class_ids,
-        scheme={"classes": json.loads(sampler.scheme.to_json())},
-        init=spec.init,
-        resume=spec.resume,
-        output=spec.output,
-        lineage={**sampler.lineage(), "project": spec.project.name, "run": spec.run},
-    )
+    options: TrainingOptions = {
+        "validation": sampler.validation,
+        "classes": sampler.classes,
+        "class_ids": sampler.class_ids,
+        "scheme": {"classes": json.loads(sampler.scheme.to_json())},
+        "init": spec.init,
+        "resume": spec.resume,
+        "output": spec.output,
+        "lineage": {**sampler.lineage(), "project": spec.project.name, "run": spec.run},
+    }
+    if look := sampler.spec.stain:
+        options["stain"] = {"method": look["method"], "target": look}
+    return Trainer(spec.recipe, sampler, **options)

@@ -15,7 +15,8 @@ from napari_histoanno.datasets.export.manifest import Manifest, hash_files
 from napari_histoanno.datasets.export.masks import MaskCoding
 from napari_histoanno.datasets.export.spec import ExportKind, ExportSpec
 from napari_histoanno.datasets.labels import SlideLabels
-from napari_histoanno.datasets.patches import PatchPlan, annotations_digest, chosen_slides, patchset_of
+from napari_histoanno.datasets.patches import PatchPlan, annotations_digest, chosen_slides
+from napari_histoanno.datasets.patchsets import patchset_of
 from napari_histoanno.datasets.splits import split_slides
 
 if TYPE_CHECKING:

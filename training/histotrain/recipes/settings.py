@@ -77,6 +77,14 @@ class SamplingSettings(BaseModel):
     )
     tissue: Literal["none", "otsu", "hsv"] = Field(default="none", description="How patches of glass are recognised.")
     min_tissue: Fraction = Field(default=0.75, description="Share of tissue that a patch needs where that is asked.")
+    disagreement: Literal["unlabelled", "shares"] = Field(
+        default="unlabelled",
+        description="Where annotators name different classes: nothing is learnt, or the share of each.",
+    )
+
+    def pixel_scale(self, patch_size: int) -> float:
+        """Size of a pixel that the network sees, relative to the recipe's ``mpp``: a window is resampled to a patch."""
+        return 1.0 if self.window is None else self.window / patch_size
 
 
 class SupervisionSettings(BaseModel):
