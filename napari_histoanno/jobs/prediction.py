@@ -14,27 +14,29 @@ import cv2
 import numpy as np
 
 from histotrain.checkpoint import load_model
+from histotrain.errors import TrainingError
 from histotrain.events import Finished, Notice, Progressed
 from histotrain.prediction import PredictOptions, predict
+from histotrain.uncertainty import Ensemble
 from napari_histoanno.annotation import LabelClass
 from napari_histoanno.annotation.scheme import PALETTE
 from napari_histoanno.jobs.events import PredictionBlock
+from napari_histoanno.jobs.frame import FALLBACK_MPP, SlideFrame
 from napari_histoanno.jobs.prediction_store import PredictionInfo, PredictionStore
 from napari_histoanno.project import Project
 from napari_histoanno.slides import TissueMask, tissue_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
 
     from histotrain.checkpoint import LoadedModel
     from histotrain.events import Event
+    from histotrain.objects import PredictedObject
     from histotrain.prediction import PredictedBlock
     from napari_histoanno.annotation import Bounds
     from napari_histoanno.jobs.channel import Channel
     from napari_histoanno.jobs.specs import PredictionSpec
-    from napari_histoanno.slides import Slide
 
-_FALLBACK_MPP = 0.5
 _BLOCKS_IN_FLIGHT = 4
 _TISSUE_UM = 8.0
 _MARGIN_UM = 16.0
@@ -48,7 +50,7 @@ def run(spec: PredictionSpec, channel: Channel) -> Iterator[Event]:
     Raises
     ------
     TrainingError
-        If the model cannot be loaded.
+        If the model cannot be loaded, or cannot give what is asked for.
     SlideError, ProjectError
         If the slide cannot be read.
     PredictionError
@@ -58,60 +60,66 @@ def run(spec: PredictionSpec, channel: Channel) -> Iterator[Event]:
         project = stack.enter_context(Project.open(spec.project, read_only=True))
         record = project.find_slide(spec.slide)
         slide = stack.enter_context(project.open_slide(record.id))
-        model = load_model(spec.model)
+        model = _loaded(spec)
+        first = model.first if isinstance(model, Ensemble) else model
         mpp = record.mpp or slide.mpp
         if mpp is None:
-            yield Notice(f"{record.name} does not say its pixel size: {_FALLBACK_MPP} µm is assumed.")
-        frame = _Frame(slide, model.mpp / (mpp or _FALLBACK_MPP))
-        info = PredictionInfo(
-            size=frame.size,
-            downsample=frame.downsample,
-            mpp=model.mpp,
-            classes=_classes(model),
-            slide=record.id,
-            run=spec.model.name,
-            region=spec.region,
-        )
+            yield Notice(f"{record.name} does not say its pixel size: {FALLBACK_MPP} µm is assumed.")
+        frame = SlideFrame(slide, first.mpp / (mpp or FALLBACK_MPP), (first.card.stain or {}).get("target"))
+        if frame.notice:
+            yield Notice(f"{record.name}: {frame.notice}.")
         tissue = tissue_mask(slide, mpp=_TISSUE_UM) if spec.tissue_only else None
-        store = PredictionStore.create(spec.output, info, keep_probabilities=spec.keep_probabilities)
+        options = _options(spec, first)
+        store = _store(spec, first, frame)
         blocks = predict(
             model,
             frame.read,
             frame.size,
             mask=frame.holds(tissue) if tissue is not None else None,
             region=frame.region(spec.region),
-            options=PredictOptions(tile=spec.tile, overlap=min(spec.overlap, spec.tile // 2 - 1), tta=spec.tta),
+            options=options,
+            read_scaled=frame.read_scaled,
         )
         stack.enter_context(closing(cast("Generator[PredictedBlock]", blocks)))
-        kept = blocks if tissue is None else _on_tissue(blocks, tissue, frame.downsample, _background(model))
+        kept = blocks if tissue is None else _on_tissue(blocks, tissue, frame.downsample, first.background)
         yield from _written(store, kept, channel)
 
 
-class _Frame:
-    """A slide seen in the model's pixels."""
+def _loaded(spec: PredictionSpec) -> LoadedModel | Ensemble:
+    model = load_model(spec.model)
+    if model.task == "clicks":
+        raise TrainingError(
+            f"{model.recipe.model} needs a click for each object", hint="Predict with another model, or click."
+        )
+    return Ensemble([model, *map(load_model, spec.ensemble)]) if spec.ensemble else model
 
-    def __init__(self, slide: Slide, downsample: float) -> None:
-        self._slide = slide
-        self.downsample = downsample
-        width, height = slide.dimensions
-        self.size = (max(1, math.ceil(width / downsample)), max(1, math.ceil(height / downsample)))
 
-    def read(self, x: int, y: int, w: int, h: int) -> np.ndarray:
-        return self._slide.read_scaled((x * self.downsample, y * self.downsample), self.downsample, (w, h))
+def _options(spec: PredictionSpec, model: LoadedModel) -> PredictOptions:
+    return PredictOptions(
+        tile=spec.tile,
+        overlap=min(spec.overlap, spec.tile // 2 - 1),
+        tta=spec.tta,
+        uncertainty=spec.uncertainty,
+        passes=spec.passes,
+        objects=bool(model.layout),
+    )
 
-    def holds(self, tissue: TissueMask) -> Callable[[int, int, int, int], bool]:
-        def holds_tissue(x: int, y: int, w: int, h: int) -> bool:
-            return tissue.fraction(*(value * self.downsample for value in (x, y, w, h))) > 0
 
-        return holds_tissue
-
-    def region(self, bounds: Bounds | None) -> tuple[int, int, int, int] | None:
-        """A level-0 box in model pixels, as (x, y, w, h)."""
-        if bounds is None:
-            return None
-        x0, y0, x1, y1 = (value / self.downsample for value in bounds)
-        left, top = math.floor(x0), math.floor(y0)
-        return left, top, math.ceil(x1) - left, math.ceil(y1) - top
+def _store(spec: PredictionSpec, model: LoadedModel, frame: SlideFrame) -> PredictionStore:
+    info = PredictionInfo(
+        size=frame.size,
+        downsample=frame.downsample,
+        mpp=model.mpp,
+        classes=_classes(model),
+        slide=spec.slide,
+        run=spec.model.name,
+        region=spec.region,
+    )
+    unsure = spec.uncertainty != "none"
+    store = PredictionStore.create(spec.output, info, keep_probabilities=spec.keep_probabilities, uncertainty=unsure)
+    if model.layout:
+        store.objects.create()
+    return store
 
 
 def _on_tissue(
@@ -137,13 +145,14 @@ def _on_tissue(
             classes=block.classes * shown,
             confidence=block.confidence * shown,
             probabilities=block.probabilities * shown,
+            uncertainty=None if block.uncertainty is None else block.uncertainty * shown,
+            objects=tuple(item for item in block.objects if _lies_on(near, item, downsample / tissue.downsample)),
         )
 
 
-def _background(model: LoadedModel) -> int | None:
-    """Id of the model's background class."""
-    known = (entry["id"] for entry in model.card.scheme.get("classes", ()) if entry.get("background"))
-    return next((key for key in known if key in model.class_ids), None)
+def _lies_on(near: np.ndarray, item: PredictedObject, scale: float) -> bool:
+    height, width = near.shape
+    return bool(near[min(int(item.y * scale), height - 1), min(int(item.x * scale), width - 1)])
 
 
 def _classes(model: LoadedModel) -> tuple[LabelClass, ...]:
@@ -153,6 +162,14 @@ def _classes(model: LoadedModel) -> tuple[LabelClass, ...]:
         LabelClass(key, name, colors.get(key, PALETTE[(key - 1) % len(PALETTE)]))
         for key, name in zip(model.class_ids, model.classes, strict=True)
     )
+
+
+def _keep(store: PredictionStore, block: PredictedBlock) -> Bounds:
+    """Write a block and what single objects came with it; in the writer's thread."""
+    planes = (block.classes, block.confidence, block.probabilities, block.uncertainty)
+    bounds = store.write(block.x, block.y, *planes)
+    store.objects.add(block.objects, store.downsample)
+    return bounds
 
 
 def _written(store: PredictionStore, blocks: Iterator[PredictedBlock], channel: Channel) -> Iterator[Event]:
@@ -171,7 +188,7 @@ def _written(store: PredictionStore, blocks: Iterator[PredictedBlock], channel: 
 
     with ThreadPoolExecutor(1, thread_name_prefix="prediction writer") as writer:
         for block in blocks:
-            future = writer.submit(store.write, block.x, block.y, block.classes, block.confidence, block.probabilities)
+            future = writer.submit(_keep, store, block)
             waiting.append((block, future))
             done, total = block.done, block.total
             while waiting and (waiting[0][1].done() or len(waiting) > _BLOCKS_IN_FLIGHT):

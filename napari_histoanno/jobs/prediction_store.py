@@ -2,8 +2,10 @@
 
 A zarr v3 group. ``0``, ``1``, … hold class ids (0: not predicted) from the model's resolution down to a thumbnail, each
 level half the one before; ``confidence/0`` … the probability of that class and ``probability/0`` … that of every class,
-all uint8 with 255 = certain. A coarse pixel is the mean of the predicted pixels below it, and its class is the one with
-the largest mean: what a reader sees zoomed out is the opinion of all pixels there, not of one in four.
+all uint8 with 255 = certain; ``uncertainty/0`` …, where it was asked for, is 255 where nothing is known. Single objects
+lie beside them (`napari_histoanno.jobs.object_store`). A coarse pixel is the mean of the predicted pixels below it, and
+its class is the one with the largest mean: what a reader sees zoomed out is the opinion of all pixels there, not of one
+in four.
 
 Level 0 lies at the model's µm per pixel, not the slide's: ``downsample`` says how many level-0 slide pixels one of its
 pixels covers. Blocks are written in any order by one writer; other processes may read at any time and see each chunk
@@ -22,6 +24,7 @@ from zarr.codecs import ZstdCodec
 
 from napari_histoanno.annotation import LabelClass
 from napari_histoanno.jobs.errors import PredictionError
+from napari_histoanno.jobs.object_store import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,21 +123,28 @@ class PredictionStore:
         Probability of the class.
     probability : list of array, uint8, shape (C, h, w)
         Probability of each class; empty if they were not kept.
+    uncertainty : list of array, uint8, shape (h, w)
+        Empty if none was asked for.
+    objects : ObjectStore
+        Single objects; it exists only if the model finds them.
     """
 
     def __init__(self, path: Path, group: zarr.Group) -> None:
         self.path = path
+        self.objects = ObjectStore(path)
         self._group = group
         self.info = PredictionInfo.from_attributes(dict(group.attrs))
         count = len(level_shapes(self.info.size))
         self.levels: list[Any] = [group[str(level)] for level in range(count)]
         self.confidence: list[Any] = [group[f"confidence/{level}"] for level in range(count)]
-        kept = "probability" in group
-        self.probability: list[Any] = [group[f"probability/{level}"] for level in range(count)] if kept else []
+        self.probability = [group[f"probability/{level}"] for level in range(count)] if "probability" in group else []
+        self.uncertainty = [group[f"uncertainty/{level}"] for level in range(count)] if "uncertainty" in group else []
 
     @classmethod
-    def create(cls, path: Path, info: PredictionInfo, *, keep_probabilities: bool = True) -> PredictionStore:
-        """Make an empty store.
+    def create(
+        cls, path: Path, info: PredictionInfo, *, keep_probabilities: bool = True, uncertainty: bool = False
+    ) -> PredictionStore:
+        """Make an empty store, with a pyramid for the uncertainty if that is asked for.
 
         Raises
         ------
@@ -148,6 +158,8 @@ class PredictionStore:
                 names: list[tuple[str, tuple[int, ...]]] = [(str(level), (h, w)), (f"confidence/{level}", (h, w))]
                 if keep_probabilities:
                     names.append((f"probability/{level}", (planes, h, w)))
+                if uncertainty:
+                    names.append((f"uncertainty/{level}", (h, w)))
                 for name, shape in names:
                     chunks = (*shape[:-2], min(CHUNK, h), min(CHUNK, w))
                     group.create_array(
@@ -180,7 +192,15 @@ class PredictionStore:
         """Level-0 slide pixels per pixel of the finest level."""
         return self.info.downsample
 
-    def write(self, x: int, y: int, classes: UInt8, confidence: UInt8, probabilities: UInt8) -> Bounds:
+    def write(
+        self,
+        x: int,
+        y: int,
+        classes: UInt8,
+        confidence: UInt8,
+        probabilities: UInt8,
+        uncertainty: UInt8 | None = None,
+    ) -> Bounds:
         """Store a block of the finest level and bring the coarser ones up to date.
 
         Parameters
@@ -191,6 +211,8 @@ class PredictionStore:
             Class ids (0: not predicted) and their probability.
         probabilities : ndarray, uint8, shape (C, h, w)
             Probability of each class.
+        uncertainty : ndarray, uint8, shape (h, w), optional
+            Kept if the store was made for it.
 
         Returns
         -------
@@ -202,6 +224,8 @@ class PredictionStore:
         self.confidence[0][y : y + h, x : x + w] = confidence
         if self.probability:
             self.probability[0][:, y : y + h, x : x + w] = probabilities
+        if self.uncertainty and uncertainty is not None:
+            self.uncertainty[0][y : y + h, x : x + w] = uncertainty
         x0, y0, x1, y1 = x, y, x + w, y + h
         for level in range(1, len(self.levels)):
             x0, y0, x1, y1 = x0 // 2, y0 // 2, -(-x1 // 2), -(-y1 // 2)
@@ -213,6 +237,8 @@ class PredictionStore:
         below = (slice(2 * y0, 2 * y1), slice(2 * x0, 2 * x1))
         here = (slice(y0, y1), slice(x0, x1))
         classes = self.levels[level - 1][below]
+        if self.uncertainty:
+            self.uncertainty[level][here] = _halved(self.uncertainty[level - 1][below], classes > 0)
         if self.probability:
             means = _halved(self.probability[level - 1][(slice(None), *below)], classes > 0)
             predicted = _any_of_four(classes > 0)

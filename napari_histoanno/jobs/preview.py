@@ -9,29 +9,36 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from napari_histoanno.jobs.events import PreviewResult
+from napari_histoanno.jobs.frame import FALLBACK_MPP, SlideFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from napari_histoanno.jobs.events import PreviewRequest
     from napari_histoanno.project import Project
-    from napari_histoanno.slides import Slide
 
-    Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+class Predict(Protocol):
+    """A model in training."""
+
+    def __call__(self, image: NDArray[np.uint8], contexts: NDArray[np.uint8] | None = None) -> NDArray[np.float32]:
+        """Image uint8 (H, W, 3), and contexts uint8 (M, H, W, 3), to probabilities float32 (H, W, C)."""
+        ...
+
 
 FIRST_STEP = 10
 """Before, the network's answer means nothing."""
 
 REFRESH_SECONDS = 2.0
 _SHARE_OF_TIME = 1 / 3
-_FALLBACK_MPP = 0.5
 _SMALLEST = 32
 
 
@@ -47,25 +54,39 @@ class Previewer:
     class_ids : sequence of int
         Class id of each channel.
     predict : callable
-        Image uint8 (H, W, 3) to probabilities float32 (H, W, C), with the weights of the moment.
+        See `Predict`; with the weights of the moment.
+    magnifications : sequence of float
+        That the model sees, relative to the target's 1, which comes first.
+    stain : mapping, optional
+        Look that the model sees slides in.
     """
 
-    def __init__(self, project: Project, mpp: float, class_ids: Sequence[int], predict: Predict) -> None:
+    def __init__(
+        self,
+        project: Project,
+        mpp: float,
+        class_ids: Sequence[int],
+        predict: Predict,
+        magnifications: Sequence[float] = (1.0,),
+        stain: Mapping[str, Any] | None = None,
+    ) -> None:
         self._project = project
         self._mpp = mpp
         self._class_ids = tuple(class_ids)
         self._predict = predict
-        self._slides: dict[str, Slide] = {}
+        self._factors, self._stain = tuple(magnifications[1:]), stain
+        self._frames: dict[str, SlideFrame] = {}
+        self._slides = ExitStack()
         self._request: PreviewRequest | None = None
         self._image: NDArray[np.uint8] | None = None
+        self._contexts: NDArray[np.uint8] | None = None
         self._place = (0.0, 0.0)
         self._downsample = 1.0
         self._next = 0.0
 
     def close(self) -> None:
         """Close the slides."""
-        for slide in self._slides.values():
-            slide.close()
+        self._slides.close()
 
     def answer(self, request: PreviewRequest | None, step: int) -> PreviewResult | None:
         """The prediction of a place, if it is due.
@@ -90,12 +111,9 @@ class Previewer:
         return result
 
     def _read(self, request: PreviewRequest) -> NDArray[np.uint8] | None:
-        if request.slide not in self._slides:
-            self._slides[request.slide] = self._project.open_slide(request.slide)
-        slide = self._slides[request.slide]
-        record = self._project.find_slide(request.slide)
-        self._downsample = self._mpp / (record.mpp or slide.mpp or _FALLBACK_MPP)
-        width, height = slide.dimensions
+        frame = self._frame(request.slide)
+        self._downsample = frame.downsample
+        width, height = frame.dimensions
         x0, y0 = max(0.0, request.x0), max(0.0, request.y0)
         x1, y1 = min(float(width), request.x1), min(float(height), request.y1)
         if x1 <= x0 or y1 <= y0:
@@ -107,12 +125,20 @@ class Previewer:
             w, h = max(_SMALLEST, int(w / excess)), max(_SMALLEST, int(h / excess))
             x0, y0 = max(0.0, centre_x - w / 2 * self._downsample), max(0.0, centre_y - h / 2 * self._downsample)
         self._place = (x0, y0)
-        return slide.read_scaled(self._place, self._downsample, (w, h))
+        self._contexts = frame.contexts(self._place, (w, h), self._factors) if self._factors else None
+        return frame.view(self._place, (w, h))
+
+    def _frame(self, slide_id: str) -> SlideFrame:
+        if slide_id not in self._frames:
+            slide = self._slides.enter_context(self._project.open_slide(slide_id))
+            mpp = self._project.find_slide(slide_id).mpp or slide.mpp or FALLBACK_MPP
+            self._frames[slide_id] = SlideFrame(slide, self._mpp / mpp, self._stain)
+        return self._frames[slide_id]
 
     def _predicted(self, request: PreviewRequest, step: int) -> PreviewResult | None:
         if self._image is None:
             return None
-        probabilities = self._predict(self._image)
+        probabilities = self._predict(self._image, self._contexts)
         planes = np.ascontiguousarray(np.moveaxis(np.rint(probabilities * 255).astype(np.uint8), -1, 0))
         best = probabilities.argmax(-1)
         return PreviewResult(

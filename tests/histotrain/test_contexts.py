@@ -122,11 +122,11 @@ class Classifier:
 
     def predict_batch(self, images: np.ndarray) -> np.ndarray:
         def classify(patches: np.ndarray) -> np.ndarray:
-            assert patches.shape[1:] == (16, 16, 3)
+            assert patches.shape[1:] == (24, 24, 3)
             self.seen += len(patches)
             return brightness(patches)
 
-        return by_windows(classify, images, window=self.window, patch_size=16, channels=2)
+        return by_windows(classify, images, window=self.window, channels=2)
 
 
 def probabilities(model: Classifier, image: np.ndarray, tile: int) -> np.ndarray:

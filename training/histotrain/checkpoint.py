@@ -62,7 +62,8 @@ class LoadedModel:
 
     @property
     def mpp(self) -> float:
-        return self.card.mpp
+        """Size of a pixel the network sees, µm."""
+        return self.card.mpp * self.recipe.sampling.pixel_scale(self.recipe.patch_size)
 
     @property
     def metrics(self) -> Mapping[str, float | None]:
@@ -91,7 +92,7 @@ class LoadedModel:
     @property
     def window(self) -> int | None:
         """Side of what a classifier judges at once, pixels; None for networks that segment."""
-        return (self.recipe.sampling.window or self.recipe.patch_size) if self.task == "patches" else None
+        return self.recipe.patch_size if self.task == "patches" else None
 
     @property
     def layout(self) -> tuple[tuple[str, int], ...]:
@@ -108,8 +109,7 @@ class LoadedModel:
     def predict_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class probabilities float32 (N, H, W, C) of images uint8 (N, H, W, 3), or (N, M, H, W, 3)."""
         if self.window is not None:
-            side = {"window": self.window, "patch_size": self.recipe.patch_size}
-            return by_windows(self.classify_batch, images, **side, channels=len(self.classes))
+            return by_windows(self.classify_batch, images, window=self.window, channels=len(self.classes))
         return self._probabilities(self.net, images)
 
     def classify_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

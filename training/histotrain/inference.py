@@ -121,9 +121,7 @@ def _spread(probabilities: Floats, height: int, width: int) -> Floats:
     return np.broadcast_to(probabilities, (height, width, len(probabilities)))
 
 
-def by_windows(
-    classify: Callable[[UInt8], Floats], images: UInt8, *, window: int, patch_size: int, channels: int
-) -> Floats:
+def by_windows(classify: Callable[[UInt8], Floats], images: UInt8, *, window: int, channels: int) -> Floats:
     """What a classifier says of each pixel: the blended probabilities of the windows around it.
 
     Windows overlap by half of their side. In images of ``window_tile(window, …)`` pixels they fit without a rest.
@@ -131,13 +129,11 @@ def by_windows(
     Parameters
     ----------
     classify : callable
-        Patches uint8 (n, P, P, 3) to probabilities float32 (n, C).
+        Windows uint8 (n, S, S, 3) to probabilities float32 (n, C).
     images : uint8, shape (N, H, W, 3)
         RGB.
     window : int
-        Side of what is classified at once, pixels.
-    patch_size : int
-        P; windows are resampled to it.
+        S, the side of what is classified at once, pixels.
     channels : int
         C.
 
@@ -150,7 +146,7 @@ def by_windows(
     places = [(row, column) for row in range(grid.rows) for column in range(grid.columns)]
     result = np.zeros((count, height, width, channels), dtype=np.float32)
     for image, total in zip(images, result, strict=True):
-        patches = [_patch(image, grid, place, patch_size) for place in places]
+        patches = [_patch(image, grid, place) for place in places]
         found = _classified(classify, patches)
         for (row, column), probabilities in zip(places, found, strict=True):
             x, y, w, h = grid.inside(row, column)
@@ -166,12 +162,6 @@ def _classified(classify: Callable[[UInt8], Floats], patches: Sequence[UInt8]) -
     return np.concatenate(parts)
 
 
-def _patch(image: UInt8, grid: TileGrid, place: tuple[int, int], patch_size: int) -> UInt8:
-    import cv2
-
+def _patch(image: UInt8, grid: TileGrid, place: tuple[int, int]) -> UInt8:
     x, y, w, h = grid.inside(*place)
-    patch = padded(image[y : y + h, x : x + w], grid.tile)
-    if grid.tile != patch_size:
-        method = cv2.INTER_AREA if patch_size < grid.tile else cv2.INTER_LINEAR
-        patch = np.asarray(cv2.resize(patch, (patch_size, patch_size), interpolation=method), np.uint8)
-    return patch
+    return padded(image[y : y + h, x : x + w], grid.tile)
