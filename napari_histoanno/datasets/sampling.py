@@ -112,11 +112,12 @@ class LabelSampler:
             index = self._read()
             self._admission = Admission(self.spec.sampling, self._slides.__getitem__)
             self.held = choose_held(index, self.spec)
-            self._draw = self._prepare(index)
+            every = find_supply(index, self.spec, self._open_project.scheme, self._admission)
+            self._draw = self._prepare(index, every)
             self.scheme = restricted(self._open_project.scheme, set(self._draw.class_ids))
             self.classes = tuple(label.name for label in self.scheme)
             self.class_ids = tuple(label.id for label in self.scheme)
-            self.validation = self._cut_validation(index)
+            self.validation = self._cut_validation(index, every)
             self.notices = self._remarks(index)
         except BaseException:
             self.close()
@@ -175,7 +176,9 @@ class LabelSampler:
         DatasetError
             If fewer than two classes are left; the sampler then goes on with what it had.
         """
-        self._draw = self._prepare(self._read())
+        index = self._read()
+        every = find_supply(index, self.spec, self._open_project.scheme, self._admission)
+        self._draw = self._prepare(index, every)
 
     def close(self) -> None:
         """Close the slides, and the project if it was opened here."""
@@ -232,9 +235,8 @@ class LabelSampler:
         """Slides that are left out now, but that the model has learnt from."""
         return frozenset(self.held.slides) & frozenset(self.spec.learnt)
 
-    def _prepare(self, index: AnnotatedCells) -> _Draw:
+    def _prepare(self, index: AnnotatedCells, every: Supply) -> _Draw:
         spec, scheme = self.spec, self._open_project.scheme
-        every = find_supply(index, spec, scheme, self._admission)
         supply = every.select(~index.lost(self.held, every.where))
         roamer = Roamer(index, spec, scheme, self._admission, self.held)
         found = self._sure_places(supply, roamer)
@@ -291,13 +293,12 @@ class LabelSampler:
             return None
         return Bend.draw(self.spec.patch_size, self.spec.elastic_grid, self.spec.elastic_sigma, rng)
 
-    def _cut_validation(self, index: AnnotatedCells) -> PatchSet | None:
+    def _cut_validation(self, index: AnnotatedCells, every: Supply) -> PatchSet | None:
         judges = tuple(slide for slide in self.held.slides if slide not in self._spoilt)
         held = self.held.model_copy(update={"slides": judges})
         if not held:
             return None
-        supply = find_supply(index, self.spec, self._open_project.scheme, self._admission)
-        supply = supply.select(index.inside(held, supply.where))
+        supply = every.select(index.inside(held, every.where))
         places = share_out(
             supply.taught(self.spec.teaches)[:, list(self.class_ids)], self.spec.max_validation, self.spec.seed
         )
@@ -313,6 +314,7 @@ class LabelSampler:
             **assemble(index, self.spec, self.class_ids, drawn),
             slides=np.array([index.records[one.slide].name for one in drawn], object),
             mpp=np.full(len(drawn), self.spec.mpp),
+            corners=np.array([np.multiply((d.left, d.top), index.grids[d.slide].downsample) for d in drawn]),
             classes=self.classes,
             class_ids=self.class_ids,
             scheme={"classes": json.loads(self.scheme.to_json())},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,10 @@ from napari_histoanno.annotation import Box, Ellipse, Granularity, WholeSlide
 from napari_histoanno.datasets import (
     DatasetError,
     ExportCancelled,
+    LabelSampler,
     PatchSpec,
     RenderOptions,
+    SamplingSpec,
     SlideLabels,
     SplitSpec,
     build_patchset,
@@ -204,3 +207,15 @@ def test_slides_are_split_whole(project: Project, make_slide: MakeSlide) -> None
     slides = [set(part.slides) for part in parts.values()]
     assert [len(names) for names in slides] == [2, 1, 1]
     assert len(set.union(*slides)) == 4
+
+
+def test_patches_and_validation_know_where_they_lie(project: Project, slide: str) -> None:
+    for x in range(0, 1024, 128):
+        say(project, slide, G.PIXEL, Box(x, 64, 64, 64), 1)
+        say(project, slide, G.PIXEL, Box(x, 448, 64, 64), 2)
+    spec = {"mpp": 2 * MPP, "patch_size": 32}
+    with closing(LabelSampler(project, SamplingSpec(**spec))) as sampler, project.open_slide(slide) as opened:
+        assert sampler.validation is not None
+        for patches in (build_patchset(project, PatchSpec(**spec)), sampler.validation):
+            for image, corner in zip(patches.images, patches.corners, strict=True):
+                np.testing.assert_array_equal(image, opened.read_mpp(tuple(corner), 2 * MPP, (32, 32)))

@@ -103,10 +103,13 @@ def test_segmentation_from_labels_is_the_papers() -> None:
         assert recipe.steps == 100 * recipe.validate_every
         assert 20 * recipe.validate_every >= 1015 > 20 * (recipe.validate_every - 1)
         sampling = recipe.sampling
-        assert (sampling.places, sampling.tissue, sampling.min_tissue) == ("centred", "hsv", 0.75)
+        assert (sampling.tissue, sampling.min_tissue) == ("hsv", 0.75)
         assert sampling.dominant == 0.9
         assert recipe.supervision is not None
         assert recipe.supervision.pixel == 1
+    both, masks, tiles = (Recipe.named(name).sampling for name in SEG_FROM_CLS)
+    assert (both.places, both.patch_label) == (masks.places, masks.patch_label) == ("centred", "drawn")
+    assert (tiles.places, tiles.stride, tiles.patch_label) == ("grid", 1.0, "dominant")
     patch = [Recipe.named(name).supervision for name in SEG_FROM_CLS]
     assert [terms.patch for terms in patch if terms is not None] == [1, 0, 1]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 UNLABELLED = 0
 _PER_PATCH_TEXT = ("slides", "annotators", "kinds")
 _OPTIONAL = ("contexts", "labels", "origins", "shares", "valid", "patch_classes", "instances")
-_ARRAYS = ("images", *_OPTIONAL, "mpp", "weights")
+_ARRAYS = ("images", *_OPTIONAL, "mpp", "weights", "corners")
 
 
 class Origin(IntEnum):
@@ -100,6 +100,8 @@ class PatchSet:
         Pixel size of each patch, µm; NaN where unknown.
     weights : float, shape (N,)
         How often a patch is drawn, relative to the others.
+    corners : float, shape (N, 2)
+        Top left corner (x, y) of each patch in its slide, level-0 pixels; NaN where unknown.
     classes : tuple of str
         Names of the classes.
     class_ids : tuple of int
@@ -126,6 +128,7 @@ class PatchSet:
     kinds: NDArray[Any] = field(default_factory=lambda: np.empty(0, dtype=object))
     mpp: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     weights: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    corners: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     classes: tuple[str, ...] = ()
     class_ids: tuple[int, ...] = ()
     scheme: dict[str, Any] = field(default_factory=dict)
@@ -146,6 +149,7 @@ class PatchSet:
             self._fill(name, np.full(count, "", dtype=object))
         self._fill("mpp", np.full(count, np.nan))
         self._fill("weights", np.ones(count))
+        self._fill("corners", np.full((count, 2), np.nan))
         object.__setattr__(self, "classes", tuple(self.classes))
         ids = tuple(int(i) for i in self.class_ids) or tuple(range(1, len(self.classes) + 1))
         object.__setattr__(self, "class_ids", ids)

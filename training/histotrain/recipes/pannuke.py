@@ -30,12 +30,13 @@ _HOVERNET = Recipe(
     weight_decay=0.0,
     schedule="cosine",
     balancing="none",
+    monitor="mpq",
     augment=AugmentSettings(),
 )
 
 
-def _other(name: str, model: str) -> Recipe:
-    return _HOVERNET.with_changes(name=f"pannuke-{name}", model=model)
+def _other(name: str, model: str, monitor: str = "mpq") -> Recipe:
+    return _HOVERNET.with_changes(name=f"pannuke-{name}", model=model, monitor=monitor)
 
 
 GROUP = Group(
@@ -45,11 +46,14 @@ GROUP = Group(
         Shipped("Gamper 2020, Micro-Net outlines and classifies nuclei", _other("micronet", "micronet")),
         Shipped("Gamper 2020, DIST outlines nuclei by their distance map", _other("dist", "dist")),
         Shipped("Gamper 2020, U-Net outlines and classifies nuclei", _other("unet", "instance-unet")),
-        Shipped("Gamper 2020, U-Net finds nuclei as dots, one Gaussian each", _other("detection", "detection-unet")),
+        Shipped(
+            "Gamper 2020, U-Net finds nuclei as dots, one Gaussian each",
+            _other("detection", "detection-unet", "detection_f1"),
+        ),
         Shipped(
             "Gamper 2020, Mask R-CNN outlines nuclei; needs torchvision's compiled operators",
             _other("mask-rcnn", "mask-rcnn"),
         ),
-        Shipped("Gamper 2020, NuClick makes a mask of every clicked nucleus", _other("nuclick", "nuclick")),
+        Shipped("Gamper 2020, NuClick makes a mask of every clicked nucleus", _other("nuclick", "nuclick", "iou")),
     ),
 )

@@ -6,10 +6,11 @@ each connected region, larger ones split by K-means; at least 75 % of a patch mu
 at 1.25x (8 µm). From section 3.3: where a patch is covered by one class to 90 % or more, it stands for that class as a
 whole. The paper trains 1015 images for 100 epochs; at 20 in a batch that is 51 steps, and a validation, for each epoch.
 
-Settings: S uses masks only, S+C masks of a part of the patches and labels of the rest, S+C* all labels. How large the
-part is lies in what is annotated, not in the recipe, so ``seg-from-cls`` takes every annotation in the role in which it
-was drawn: masks as masks, labels of whole patches as labels. ``seg-from-cls-all`` in addition takes the patches of
-which a mask covers 90 % with one class as labelled patches.
+Settings: S uses masks only, S+C masks for a part of the patches and classes for the rest, S+C* every class there is.
+How large the part is lies in what is annotated, not in the recipe. ``seg-from-cls`` takes every annotation in the role
+in which it was drawn, as the paper does with BACH: masks as masks, cut centred, and labels of whole patches as labels.
+``seg-from-cls-all`` needs no such labels: as with Gleason2019 and DigestPath2019 (section 3.3, figure 4) all tiles of
+dense masks are used, those that one class covers as labelled patches, those with two classes as masks.
 
 The weights are "proportional to the pixelwise class distributions", which read literally would favour frequent classes;
 1 - share of the class here, as Ho (2021) defines it. The paper uses no augmentation that it names (none here), and does
@@ -61,9 +62,9 @@ GROUP = Group(
             _BOTH.with_changes(name="seg-from-cls-s", supervision=SupervisionSettings(patch=0.0)),
         ),
         Shipped(
-            "Ciga and Martel 2021, S+C*: all masks, and every patch that one class covers as a labelled one",
+            "Ciga and Martel 2021, S+C*: every tile of dense masks, as a labelled patch where one class covers it",
             _BOTH.with_changes(
-                name="seg-from-cls-all", sampling=_SAMPLING.model_copy(update={"patch_label": "dominant"})
+                name="seg-from-cls-all", **{"sampling.places": "grid", "sampling.patch_label": "dominant"}
             ),
         ),
     ),
