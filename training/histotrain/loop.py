@@ -16,7 +16,6 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,7 +29,7 @@ from histotrain.devices import choose_device
 from histotrain.errors import TrainingError
 from histotrain.events import Event, Finished, Notice, Progressed, Saved, Started, Validated
 from histotrain.feed import Feed
-from histotrain.inference import LARGEST, predict_image
+from histotrain.inference import LARGEST, by_windows, predict_image
 from histotrain.models import build_model, task_of
 from histotrain.objectives import ClassWeights, objective_class, objective_for
 from histotrain.optim import Optimizer
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
     from typing import Unpack
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from histotrain.data import PatchSource
@@ -360,17 +360,23 @@ class Trainer:
         Returns
         -------
         float32, shape (H, W, C)
-            From a network that classifies patches, the same for all pixels.
+            From a network that classifies patches, those of the windows around each pixel.
         """
-        whole = max(image.shape[:2]) <= LARGEST or contexts is not None or task_of(self.recipe.model) == "patches"
+        whole = max(image.shape[:2]) <= LARGEST or contexts is not None
         with self._lock:
             settle_statistics(self._net, list(self._recent)[-PREVIEW_BATCHES:], self._device, self._objective.touch)
             self._net.eval()
             try:
-                if whole:
-                    one = self._probabilities(image[None], None if contexts is None else contexts[None])
-                    return np.broadcast_to(one[0], (*image.shape[:2], len(self.classes)))
-                return predict_image(self._probabilities, image, channels=len(self.classes))
+                channels = len(self.classes)
+                if task_of(self.recipe.model) == "patches":
+                    side = self.recipe.patch_size
+                    found = by_windows(self._probabilities, image[None], window=side, channels=channels)
+                elif whole:
+                    found = self._probabilities(image[None], None if contexts is None else contexts[None])
+                else:
+                    found = predict_image(self._probabilities, image, channels=channels)[None]
+                one: NDArray[np.float32] = found[0]
+                return one
             finally:
                 self._net.train()
 

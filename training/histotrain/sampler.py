@@ -27,7 +27,8 @@ class PatchSampler:
 
     Balanced, it first draws a class (each that occurs, equally often) and then a patch that has it, by weight: a class
     painted on one patch in a hundred is then seen as often as the others. Patches that say nothing are never drawn.
-    Where objects are asked for, patches known to hold none, or only objects without a class, count as one class more.
+    Where objects are asked for, their classes count (those of their pixels), and patches known to hold none, or only
+    objects without a class, are one class more.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ class PatchSampler:
             content[:, :256] |= _classes_of_pixels(self._patches)
         if "patch_classes" in uses and self._patches.patch_classes is not None:
             content[np.arange(count), self._patches.patch_classes] = True
+        if "instances" in uses:
+            content[:, :256] |= _classes_of_pixels(self._patches, objects=True)
         content[:, 0] = False
         if "instances" in uses:
             content[:, 256] = _knows_objects(self._patches) & ~content.any(1)
@@ -115,14 +118,15 @@ def _first_said(patches: PatchSet) -> tuple[str, ...]:
     return tuple(name for name in SAYINGS if said[name])[:1]
 
 
-def _classes_of_pixels(patches: PatchSet) -> Bools:
-    """Whether each patch has pixels of each class id, bool (N, 256)."""
+def _classes_of_pixels(patches: PatchSet, *, objects: bool = False) -> Bools:
+    """Whether each patch has pixels, or pixels of objects, of each class id, bool (N, 256)."""
     content = np.zeros((len(patches), 256), bool)
-    if patches.shares is not None:
+    if patches.shares is not None and not objects:
         content[:, list(patches.class_ids)] = (patches.shares > 0).any((1, 2))
-    elif patches.labels is not None:
-        for row, label in zip(content, patches.labels, strict=True):
-            row[:] = np.bincount(label.ravel(), minlength=256) > 0
+    elif patches.labels is not None and not (objects and patches.instances is None):
+        for index, label in enumerate(patches.labels):
+            chosen = label[patches.instances[index] != 0] if objects and patches.instances is not None else label
+            content[index] = np.bincount(chosen.ravel(), minlength=256) > 0
     return content
 
 

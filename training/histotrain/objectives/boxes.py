@@ -38,7 +38,7 @@ class Boxes(Objective):
     training and objects otherwise, so a validation has no loss, which is then NaN.
     """
 
-    uses = ("labels", "instances")
+    uses = ("instances",)
     monitors = ("mpq",)
     missing = "no patch has objects"
 

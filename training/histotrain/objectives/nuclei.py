@@ -45,7 +45,7 @@ class NucleiObjective(Objective):
     "mean_iou" is that of the labelled pixels' classes.
     """
 
-    uses = ("labels", "instances")
+    uses = ("instances",)
     monitors = ("mpq",)
     in_feed = True
     missing = "no patch has objects"
