@@ -42,6 +42,18 @@ def test_own_unet_starts_like_that_of_the_package() -> None:
             assert ours[f"net.{name}"].std().item() == pytest.approx(tensor.std().item(), rel=0.1), name
 
 
+def test_half_the_width_is_a_quarter_of_the_parameters() -> None:
+    """Like the whole one at every depth, but for the decoder's last blocks, which keep 16 channels."""
+    half, whole = (build_model(f"unet/{name}", classes=4) for name in ("resnet18-half", "resnet18"))
+    counts = [sum(p.numel() for p in net.parameters()) for net in (half, whole)]
+    assert counts[0] == pytest.approx(counts[1] / 4, rel=0.01)
+    shapes = [{k: v.shape for k, v in net.state_dict().items()} for net in (half, whole)]
+    assert shapes[0].keys() == shapes[1].keys()
+    assert shapes[0]["net.segmentation_head.0.weight"] == shapes[1]["net.segmentation_head.0.weight"]
+    with torch.inference_mode():
+        assert half.eval()(torch.zeros(1, 3, 40, 70)).shape == (1, 4, 40, 70)
+
+
 def test_every_listed_name_has_a_line() -> None:
     listed = list_models()
     assert {"unet/resnet18", "fpn/mobilenet_v2", "linknet/vgg16", "deeplabv3plus/resnet18"} <= listed.keys()

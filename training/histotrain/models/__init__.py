@@ -88,9 +88,9 @@ def _segmenter(name: str, decoder: str, encoder: str, classes: int) -> nn.Module
             hint=f"Try unet/resnet18, another decoder ({', '.join(DECODERS)}), or one of: {', '.join(FAMILIES)}.",
         )
     if decoder == "unet" and encoder in OWN_UNETS:
-        from histotrain.models.resnet_unet import LAYOUTS, ResNetUnet
+        from histotrain.models.resnet_unet import LAYOUTS, STEMS, ResNetUnet
 
-        return AnySize(ResNetUnet(LAYOUTS[encoder], classes), divisor=32)
+        return AnySize(ResNetUnet(LAYOUTS[encoder], classes, STEMS.get(encoder, 64)), divisor=32)
     from histotrain.models.smp import build_smp
 
     net, divisor = build_smp(decoder, encoder, classes)

@@ -39,7 +39,7 @@ ENCODERS = (
 ENCODER_ALIASES = {"mobilenet": "tu-mobilenetv1_100"}
 """MobileNet without a version is the first one, as for the classifiers."""
 
-OWN_UNETS = frozenset({"resnet18", "resnet34"})
+OWN_UNETS = frozenset({"resnet18", "resnet34", "resnet18-half"})
 
 CLASSIFIERS = {
     "resnet18": "ResNet-18",
@@ -117,6 +117,7 @@ def list_models() -> dict[str, str]:
         for encoder in ENCODERS
         if combines(decoder, encoder)
     }
+    lines["unet/resnet18-half"] = "U-Net, resnet18 encoder of half the width: a third of the time"
     lines |= {f"classify/{name}": line for name, line in CLASSIFIERS.items()}
     lines |= {name: family.line for name, family in FAMILIES.items()}
     return {name: f"{line}: {_PURPOSES[task_of(name)]}" for name, line in lines.items()}

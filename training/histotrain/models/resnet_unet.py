@@ -1,4 +1,4 @@
-"""U-Net over a ResNet-18 or -34 encoder.
+"""U-Net over a ResNet-18 or -34 encoder, or over a ResNet-18 of half its width.
 
 The structure, the parameter names and the first weights' distribution are those of ``smp.Unet("resnet18")``, so
 weights go both ways. It is written out here because importing segmentation-models-pytorch (torchvision, timm, and
@@ -17,11 +17,28 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LAYOUTS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
+LAYOUTS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet18-half": (2, 2, 2, 2)}
 """Residual blocks in each of the four stages."""
 
-WIDTHS = (64, 128, 256, 512)
+STEMS = {"resnet18-half": 32}
+"""Channels of the first convolution, where they are not 64; those of all other layers follow from them."""
+
 DECODER_WIDTHS = (256, 128, 64, 32, 16)
+"""Of the decoder over a stem of 64 channels."""
+
+
+NARROWEST = 16
+"""Fewest channels of a decoder's block: the last ones are all that the classes are told apart by."""
+
+
+def encoder_widths(stem: int) -> tuple[int, ...]:
+    """Channels of the four stages over a first convolution of ``stem`` channels."""
+    return (stem, 2 * stem, 4 * stem, 8 * stem)
+
+
+def decoder_widths(stem: int) -> tuple[int, ...]:
+    """Channels of the five blocks of the decoder over such an encoder."""
+    return tuple(max(NARROWEST, width * stem // 64) for width in DECODER_WIDTHS)
 
 
 class ResNetUnet(nn.Module):
@@ -33,13 +50,15 @@ class ResNetUnet(nn.Module):
         Residual blocks in each of the four stages.
     classes : int
         Output channels.
+    stem : int
+        Channels of the first convolution.
     """
 
-    def __init__(self, layout: Sequence[int], classes: int) -> None:
+    def __init__(self, layout: Sequence[int], classes: int, stem: int = 64) -> None:
         super().__init__()
-        self.encoder = ResNetEncoder(layout)
-        self.decoder = UnetDecoder()
-        self.segmentation_head = nn.Sequential(nn.Conv2d(DECODER_WIDTHS[-1], classes, 3, padding=1))
+        self.encoder = ResNetEncoder(layout, stem)
+        self.decoder = UnetDecoder(stem)
+        self.segmentation_head = nn.Sequential(nn.Conv2d(decoder_widths(stem)[-1], classes, 3, padding=1))
         initialise_unet(self.encoder, self.decoder, self.segmentation_head)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -50,14 +69,14 @@ class ResNetUnet(nn.Module):
 class ResNetEncoder(nn.Module):
     """Feature maps at 1/2, 1/4 … 1/32 of the input; fewer if the layout has fewer than four stages."""
 
-    def __init__(self, layout: Sequence[int]) -> None:
+    def __init__(self, layout: Sequence[int], stem: int = 64) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        before = 64
+        before = stem
         self.stages = len(layout)
-        for stage, (width, blocks) in enumerate(zip(WIDTHS, layout, strict=False), 1):
+        for stage, (width, blocks) in enumerate(zip(encoder_widths(stem), layout, strict=False), 1):
             stride = 1 if stage == 1 else 2
             layers = [BasicBlock(before, width, stride), *(BasicBlock(width, width, 1) for _ in range(blocks - 1))]
             self.add_module(f"layer{stage}", nn.Sequential(*layers))
@@ -98,13 +117,12 @@ class BasicBlock(nn.Module):
 class UnetDecoder(nn.Module):
     """Doubles five times; joins the encoder's map of the same size before each pair of convolutions but the last."""
 
-    def __init__(self) -> None:
+    def __init__(self, stem: int = 64) -> None:
         super().__init__()
-        skips = (*reversed(WIDTHS[:-1]), 64, 0)
-        before = (WIDTHS[-1], *DECODER_WIDTHS[:-1])
-        self.blocks = nn.ModuleList(
-            DecoderBlock(b + s, w) for b, s, w in zip(before, skips, DECODER_WIDTHS, strict=True)
-        )
+        encoded, widths = encoder_widths(stem), decoder_widths(stem)
+        skips = (*reversed(encoded[:-1]), stem, 0)
+        before = (encoded[-1], *widths[:-1])
+        self.blocks = nn.ModuleList(DecoderBlock(b + s, w) for b, s, w in zip(before, skips, widths, strict=True))
 
     def forward(self, features: list[Tensor]) -> Tensor:
         x, *skips = reversed(features)
