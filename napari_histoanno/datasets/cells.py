@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_histoanno.datasets.extras import LABELS, ORIGINS, VALID
+from napari_histoanno.datasets.extras import EXHAUSTIVE, LABELS, ORIGINS
 from napari_histoanno.datasets.grid import Grid, count_labels
 from napari_histoanno.datasets.labels import SlideLabels
 from napari_histoanno.datasets.patches import chosen_slides
@@ -63,7 +63,7 @@ class AnnotatedCells:
         self.grids = tuple(Grid(self.side, self.side, spec.mpp / view.mpp, view.extent) for view in self.labels)
         self.slides = slides
         self.pictures = Pictures(slides, images, self.side)
-        self._planes = [LABELS, *([ORIGINS] if spec.origins else []), *([VALID] if spec.wants_instances else [])]
+        self._planes = [LABELS, *([ORIGINS] if spec.origins else []), *([EXHAUSTIVE] if spec.wants_instances else [])]
         self._label_tiles = TileCache(spec.cache_bytes // 4)
         columns = options.highest(project.scheme) + 1
         found = [self._cells(number, spec) for number in range(len(self.records))]
@@ -119,8 +119,8 @@ class AnnotatedCells:
         view, grid = self.labels[slide], self.grids[slide]
         region = (grid.location(row, column), grid.downsample, (self.side, self.side))
         planes = list(view.render_origins(*region)) if ORIGINS in self._planes else [view.render(*region)]
-        if VALID in self._planes:
-            planes.append(view.render_valid(*region).astype(np.uint8))
+        if EXHAUSTIVE in self._planes:
+            planes.append(view.render_exhaustive(*region).astype(np.uint8))
         return np.stack(planes)
 
     def labels_of(self, slide: int, top: int, left: int) -> dict[str, NDArray[np.uint8]]:

@@ -9,6 +9,7 @@ from napari_histoanno.datasets.instances import render_instances
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_histoanno.datasets.grid import Grid
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from napari_histoanno.datasets.spec import LabelSpec
 
 LABELS, ORIGINS, VALID, INSTANCES, SHARES = "labels", "origins", "valid", "instances", "shares"
+EXHAUSTIVE = "exhaustive"
 
 
 def label_extras(
@@ -46,8 +48,39 @@ def label_extras(
     if spec.origins:
         extras[ORIGINS] = view.render_origins(*region)[1]
     if spec.wants_instances:
-        extras[INSTANCES] = render_instances(view, location, grid.downsample, view.render(*region))
-        extras[VALID] = view.render_valid(*region)
+        labels = view.render(*region)
+        extras[INSTANCES] = render_instances(view, location, grid.downsample, labels)
+        extras[VALID] = known_objects(view, view.render_exhaustive(*region), extras[INSTANCES], labels)
     if spec.wants_shares:
         extras[SHARES] = view.render_shares(*region, class_ids)
     return extras
+
+
+def known_objects(
+    view: SlideLabels, exhaustive: NDArray[Any], instances: NDArray[np.int32], labels: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """Where it is known which object there is, or that there is none.
+
+    Inside exhaustive regions; elsewhere on objects and on what is labelled as background. A scribble or a class of
+    another kind says nothing of the objects in it.
+
+    Parameters
+    ----------
+    view : SlideLabels
+        For the background class.
+    exhaustive : array, shape (H, W)
+        Not 0 where everything is annotated.
+    instances : int32 array, shape (H, W)
+        Object numbers.
+    labels : uint8 array, shape (H, W)
+        Class ids.
+
+    Returns
+    -------
+    bool array, shape (H, W)
+    """
+    background = view.scheme.background
+    known: NDArray[np.bool_] = (exhaustive != 0) | (instances > 0)
+    if background is not None:
+        known |= labels == background.id
+    return known

@@ -208,15 +208,20 @@ class SlideLabels:
         assert canvas.origins is not None
         return self._clip(canvas.labels, frame), self._clip(canvas.origins, frame)
 
-    def render_valid(
+    def render_exhaustive(
         self, location: tuple[float, float], downsample: float, size: tuple[int, int]
     ) -> NDArray[np.bool_]:
-        """Where it is known which object there is, or that there is none; parameters as for `render`.
+        """Where everything there is is annotated and shown; parameters as for `render`.
 
-        That is inside exhaustive regions, but for what is known to lie there and not shown, and at labelled pixels.
+        That is inside exhaustive regions, but for what is known to lie there and not shown.
         """
         frame = Frame(location, downsample, size)
-        return np.asarray(self._clip(self._painted(frame, rest=_REST).labels, frame) != UNLABELLED, bool)
+        regions = [r for r in self.records_in(frame.bounds) if r.granularity is Granularity.EXHAUSTIVE]
+        inside = np.zeros((size[1], size[0]), np.uint8)
+        frame.paint(inside, [(record.geometry, 1) for record in regions])
+        if inside.any():
+            inside[self._painted(frame, rest=_REST).labels == UNLABELLED] = 0
+        return np.asarray(self._clip(inside, frame), bool)
 
     def render_shares(
         self, location: tuple[float, float], downsample: float, size: tuple[int, int], class_ids: Sequence[int]

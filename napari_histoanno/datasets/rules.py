@@ -203,7 +203,7 @@ class Admission:
             left, top, right, bottom = view.disc(record.geometry).bounds
             if left >= x0 and top >= y0 and right <= x1 and bottom <= y1:
                 return True
-        if Granularity.PIXEL not in view.options.granularities:
+        if not any(mask.reaches(frame.bounds) for mask in (*view.masks.values(), *view.guesses.values())):
             return False
         labels = view.render(frame.location, frame.downsample, frame.size)
         return bool(len(whole_objects(render_instances(view, frame.location, frame.downsample, labels))))

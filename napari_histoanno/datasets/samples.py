@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_histoanno.datasets.extras import INSTANCES, LABELS, ORIGINS, SHARES, VALID
+from napari_histoanno.datasets.extras import EXHAUSTIVE, INSTANCES, LABELS, ORIGINS, SHARES, VALID, known_objects
 from napari_histoanno.datasets.instances import render_instances
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def _patch(index: AnnotatedCells, spec: SamplingSpec, class_ids: Sequence[int], 
     if spec.origins:
         patch[ORIGINS] = planes[ORIGINS]
     if spec.wants_instances:
-        patch[VALID] = planes[VALID].astype(bool)
         patch[INSTANCES] = render_instances(view, location, downsample, planes[LABELS])
+        patch[VALID] = known_objects(view, planes[EXHAUSTIVE], patch[INSTANCES], planes[LABELS])
     if spec.wants_shares:
         patch[SHARES] = view.render_shares(location, downsample, (index.side, index.side), class_ids)
     factors = spec.magnifications[1:]

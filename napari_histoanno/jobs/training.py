@@ -41,9 +41,8 @@ def run(spec: TrainingSpec, channel: Channel) -> Iterator[Event]:
         sampling = _sampling(spec, project)
         sampler = stack.enter_context(closing(LabelSampler(project, sampling)))
         trainer = _trainer(spec, sampler)
-        previewer = stack.enter_context(
-            closing(Previewer(project, sampling.mpp, trainer.classes.ids, trainer.predict_array))
-        )
+        frame = (sampling.mpp, trainer.classes.ids, trainer.predict_array, sampling.magnifications, sampling.stain)
+        previewer = stack.enter_context(closing(Previewer(project, *frame)))
         log = stack.enter_context(RunLog(spec.output))
         yield from map(Notice, sampler.notices)
         for event in trainer.run():
@@ -63,7 +62,7 @@ def _sampling(spec: TrainingSpec, project: Project) -> SamplingSpec:
     if before is None or not (before / CARD_FILE).is_file():  # the trainer says what is missing
         return spec.sampling_spec
     card, sampling = read_card(before), spec.sampling_spec
-    look = (getattr(card, "stain", None) or {}).get("target")
+    look = (card.stain or {}).get("target")
     if sampling.stain is not None and look is not None and look["method"] == sampling.stain["method"]:
         sampling = sampling.model_copy(update={"stain": look})  # the colours that its weights know
     return sampling.after(card.lineage, project.slides)
