@@ -1,4 +1,8 @@
-"""Measuring a model on annotated places as a job; the result is also a JSON file beside the model."""
+"""Measuring a model on annotated places as a job: its numbers as JSON beside the model, and the same as a page to read.
+
+What is measured depends on what the network is for: classes of pixels, classes of whole patches, both, single objects,
+points, or the object under a click.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +15,27 @@ import numpy as np
 
 from histotrain.checkpoint import load_model
 from histotrain.events import Finished, Notice, Progressed
-from histotrain.metrics import class_scores, confusion, summary
-from napari_histoanno.datasets import DatasetError, LabelSampler, PatchSpec, SamplingSpec, build_patchset
+from napari_histoanno.datasets import DatasetError, LabelSampler, PatchSpec, SamplingSpec, build_patchset, needs_of
+from napari_histoanno.jobs.evaluation_report import write_page
+from napari_histoanno.jobs.measuring import ClassMeasure, numbers
+from napari_histoanno.jobs.measuring_objects import ObjectMeasure, measured_clicks
+from napari_histoanno.jobs.runlog import read_status
 from napari_histoanno.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from histotrain import PatchSet
     from histotrain.checkpoint import LoadedModel
     from histotrain.events import Event
     from napari_histoanno.annotation import LabelScheme
     from napari_histoanno.jobs.channel import Channel
+    from napari_histoanno.jobs.measuring import Measure
     from napari_histoanno.jobs.specs import EvaluationSpec
 
 _BATCH = 8
+_NOTHING = "There is nothing to measure on: nothing is annotated there. Annotate some of it first."
 
 
 def run(spec: EvaluationSpec, channel: Channel) -> Iterator[Event]:
@@ -46,30 +53,60 @@ def run(spec: EvaluationSpec, channel: Channel) -> Iterator[Event]:
         patches, notices = _patches(spec, model, project)
         scheme = project.scheme
     yield from map(Notice, notices)
-    labels = patches.labels
-    if labels is None or not labels.any():
-        raise DatasetError("There is nothing to measure on: nothing is annotated there. Annotate some of it first.")
-    ids = sorted({*model.class_ids, *(int(value) for value in np.unique(labels) if value)})
-    names = [_name(scheme, model, class_id) for class_id in ids]
-    unknown = [name for class_id, name in zip(ids, names, strict=True) if class_id not in model.class_ids]
+    measures, unknown = _measures(model, patches, scheme)
     if unknown:
-        yield Notice(f"The model does not know {', '.join(unknown)}: those pixels count as wrong.")
-    channel_of = np.zeros(256, np.uint8)
-    channel_of[ids] = np.arange(1, len(ids) + 1)
-    matrix = np.zeros((len(ids) + 1, len(ids) + 1), np.int64)
+        yield Notice(f"The model does not know {', '.join(unknown)}: what is annotated as that counts as wrong.")
     for start in range(0, len(patches), _BATCH):
         if channel.cancelled():
             yield Finished("cancelled", step=start, best_step=0, message="stopped on request")
             return
-        images = np.ascontiguousarray(patches.images[start : start + _BATCH])
-        predicted = np.asarray(model.class_ids, np.uint8)[model.predict_batch(images).argmax(-1)]
-        truth = labels[start : start + _BATCH]
-        matrix += confusion(channel_of[truth], channel_of[predicted], classes=len(ids))
-        done = min(start + _BATCH, len(patches))
-        yield Progressed(done, len(patches), math.nan, math.nan, 0.0, math.nan)
-    metrics = summary(matrix, names)
-    _write(spec.output, _report(spec, names, matrix, metrics, patches))
+        part = patches[start : start + _BATCH]
+        for measure, used in measures.values():
+            chosen = part.select(used[start : start + _BATCH])
+            if len(chosen):
+                measure.add(chosen)
+        yield Progressed(min(start + _BATCH, len(patches)), len(patches), math.nan, math.nan, 0.0, math.nan)
+    report = _report(spec, model, patches, notices)
+    metrics: dict[str, float] = {}
+    for name, (measure, _) in measures.items():
+        found = measure.values()
+        report |= found if not name else {name: found}
+        metrics |= {f"{name}_{key}".strip("_"): value for key, value in measure.metrics().items()}
+    if model.task == "clicks":
+        metrics = measured_clicks(model, patches)
+        report |= {"metrics": numbers(metrics), "classes": {}}
+    _write(spec.output, report)
+    tiles = [tile for measure, _ in measures.values() for tile in measure.worst.tiles]
+    colors = {label.id: label.color for label in scheme}
+    write_page(spec.output.with_suffix(".html"), report, tiles, read_status(spec.model), colors)
     yield Finished("completed", step=len(patches), best_step=0, metrics=metrics, path=str(spec.output))
+
+
+def _measures(
+    model: LoadedModel, patches: PatchSet, scheme: LabelScheme
+) -> tuple[dict[str, tuple[Measure, Any]], list[str]]:
+    """What to measure and on which patches, by the name it has in the report, and classes the model does not know."""
+    every = np.ones(len(patches), bool)
+    if model.task in ("nuclei", "points"):
+        return {"": (ObjectMeasure(model), every)}, []
+    if model.task == "clicks":
+        return {}, []
+    labels, classes = patches.labels, patches.patch_classes
+    pixels = labels is not None and model.task != "patches"
+    of_pixels = labels.any((1, 2)) if labels is not None and pixels else ~every
+    of_patches = classes != 0 if classes is not None and "patches" in model.task else ~every
+    if not (of_pixels.any() or of_patches.any()):
+        raise DatasetError(_NOTHING)
+    said = [array for array in (labels if pixels else None, classes) if array is not None]
+    ids = sorted({*model.class_ids, *(int(value) for array in said for value in np.unique(array))} - {0})
+    names = [_name(scheme, model, class_id) for class_id in ids]
+    unknown = [name for class_id, name in zip(ids, names, strict=True) if class_id not in model.class_ids]
+    measures: dict[str, tuple[Measure, Any]] = {}
+    if of_pixels.any():
+        measures[""] = (ClassMeasure(model, ids, names), of_pixels)
+    if of_patches.any():
+        measures["patch" if measures else ""] = (ClassMeasure(model, ids, names, whole=True), of_patches)
+    return measures, unknown
 
 
 def _name(scheme: LabelScheme, model: LoadedModel, class_id: int) -> str:
@@ -81,7 +118,7 @@ def _name(scheme: LabelScheme, model: LoadedModel, class_id: int) -> str:
 
 def _patches(spec: EvaluationSpec, model: LoadedModel, project: Project) -> tuple[PatchSet, tuple[str, ...]]:
     """The patches to measure on, and what a person should know of them."""
-    frame: dict[str, Any] = {"mpp": model.mpp, "patch_size": model.recipe.patch_size}
+    frame = needs_of(model.recipe, (model.card.stain or {}).get("target"))
     held_out = SamplingSpec(**frame, seed=model.recipe.seed).after(model.lineage, project.slides)
     learnt = frozenset(held_out.learnt)
     if spec.slides is not None or spec.on == "all":
@@ -104,28 +141,20 @@ def _patches(spec: EvaluationSpec, model: LoadedModel, project: Project) -> tupl
         return sampler.validation, sampler.notices
 
 
-def _report(
-    spec: EvaluationSpec, names: list[str], matrix: NDArray[np.int64], metrics: dict[str, float], patches: PatchSet
-) -> dict[str, Any]:
-    scores = class_scores(matrix)
+def _report(spec: EvaluationSpec, model: LoadedModel, patches: PatchSet, notices: tuple[str, ...]) -> dict[str, Any]:
     return {
         "model": spec.model.name,
+        "recipe": model.recipe.name,
+        "network": model.recipe.model,
+        "task": model.task,
+        "mpp": model.mpp,
         "on": list(spec.slides) if spec.slides else spec.on,
-        "slides": sorted({str(name) for name in patches.slides}) if patches.slides is not None else [],
+        "slides": sorted(set(patches.slides.tolist())),
         "patches": len(patches),
-        "labelled_pixels": int(matrix.sum()),
-        "metrics": {name: _number(value) for name, value in metrics.items()},
-        "classes": {
-            name: {metric: _number(values[i]) for metric, values in scores.items()} for i, name in enumerate(names)
-        },
-        "confusion": {"classes": names, "counts": matrix[1:].tolist(), "columns": ["not predicted", *names]},
+        "notices": list(notices),
     }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else round(float(value), 6)
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=1), encoding="utf-8")
+    path.write_text(json.dumps(values, indent=1, allow_nan=False), encoding="utf-8")
