@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_histoanno.slides import TissueMask, open_slide, tissue_mask
-from napari_histoanno.slides.tissue import tissue_of
+from napari_histoanno.slides.tissue import saturated, tissue_of
 from tests.slides.pictures import write_pyramid
 
 if TYPE_CHECKING:
@@ -139,3 +139,24 @@ def test_the_real_slide(real_data: Path) -> None:
     expected = cv2.resize(expected.astype(np.uint8), mask.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
     assert (mask & ~expected).mean() < 0.01
     assert iou(mask, expected) > 0.8
+
+
+def test_saturation_above_a_tenth_is_foreground_with_its_holes_filled() -> None:
+    image = np.full((100, 200, 3), (240, 240, 240), np.uint8)
+    image[10:90, 10:90] = (240, 210, 240)  # saturation 30 / 240
+    image[10:90, 110:190] = (240, 218, 240)  # 22 / 240: below a tenth
+    image[40:60, 40:60] = 250  # a hole
+    image[5, 150] = (200, 0, 0)  # a speck
+    mask = saturated(image, mpp=8.0)
+    expected = np.zeros((100, 200), bool)
+    expected[10:90, 10:90] = True
+    assert not mask[:, 100:].any()
+    assert mask[40:60, 40:60].all()
+    assert iou(mask, expected) > 0.99
+
+
+def test_foreground_by_saturation_of_a_slide(tmp_path: Path) -> None:
+    image = cv2.resize(section(400, 500), (2000, 1600), interpolation=cv2.INTER_NEAREST)
+    with open_slide(write_pyramid(tmp_path / "slide.tif", [image], resolution=(5000, 5000), resolutionunit=3)) as slide:
+        found = tissue_mask(slide, method="hsv")
+        assert iou(found.mask, tissue_mask(slide).mask) > 0.9
