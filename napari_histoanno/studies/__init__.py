@@ -60,6 +60,7 @@ __all__ = [
 _STUDIES = {
     "granularity": "granularity:GranularityStudy",
     "sparse": "sparse:SparseStudy",
+    "annotation-time": "annotation_time:AnnotationTimeStudy",
 }
 """Name to module and class; a module is imported when its study is asked for."""
 

@@ -284,11 +284,11 @@ def _segmented(model: LoadedModel, pictures: list[Nuclei], cell: Cell, names: Ma
         for prefix, kind in (("", "pixel"), ("own_", str(cell["granularity"]))):
             matrices[prefix] += confusion(picture.mask(GRANULARITIES[kind]), predicted, classes=count)
     return {
-        f"{prefix}{name}": value for prefix, matrix in matrices.items() for name, value in _mask_scores(matrix).items()
+        f"{prefix}{name}": value for prefix, matrix in matrices.items() for name, value in mask_scores(matrix).items()
     }
 
 
-def _mask_scores(matrix: NDArray[np.int64]) -> dict[str, float]:
+def mask_scores(matrix: NDArray[np.int64]) -> dict[str, float]:
     """Accuracy, Dice of any nucleus, and the two recalls, from classes background, nuclei of rising grade."""
     classes = len(matrix) - 1
     whether = np.zeros((3, 3), np.int64)
