@@ -90,7 +90,7 @@ class AnnotationTimeStudy(Study[_Data]):
 
     def facts(self, cell: Cell, options: StudyOptions) -> Mapping[str, Any]:
         return {
-            "recipe": recipe_of(cell, options).model_dump(mode="json"),
+            "recipe": recipe_of(cell, options).model_dump(mode="json", exclude_defaults=True),
             "costs": Costs.load(options.costs).model_dump(),
             "data": [SLIDES, SIDE],
         }

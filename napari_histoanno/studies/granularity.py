@@ -166,7 +166,7 @@ class GranularityStudy(Study[_Data]):
 
     def facts(self, cell: Cell, options: StudyOptions) -> Mapping[str, Any]:
         scale = _scale(options)
-        known: dict[str, Any] = {"recipe": recipe_of(cell, options).model_dump(mode="json")}
+        known: dict[str, Any] = {"recipe": recipe_of(cell, options).model_dump(mode="json", exclude_defaults=True)}
         if cell["task"] == REAL:
             return known | {"folder": options.nuclei.name if options.nuclei else ""}
         return known | {"slides": scale.slides, "side": scale.side, "windows": scale.windows}

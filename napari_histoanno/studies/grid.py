@@ -213,7 +213,11 @@ class Study(ABC, Generic[Data]):
         """The results as a picture."""
 
     def facts(self, cell: Cell, options: StudyOptions) -> Mapping[str, Any]:
-        """JSON-able: whatever decides the outcome of a cell beside its own values, such as its recipe."""
+        """JSON-able: whatever decides the outcome of a cell beside its own values.
+
+        A recipe goes in without its defaults: a choice that recipes get later, at its default, changes no outcome and
+        must not make results useless. Raise ``version`` when a default itself changes.
+        """
         return {}
 
     def remarks(self, results: Sequence[Result]) -> list[str]:

@@ -226,7 +226,7 @@ class SparseStudy(Study[_Data]):
     def facts(self, cell: Cell, options: StudyOptions) -> Mapping[str, Any]:
         scale = _scale(options)
         return {
-            "recipe": recipe_of(cell, options).model_dump(mode="json"),
+            "recipe": recipe_of(cell, options).model_dump(mode="json", exclude_defaults=True),
             "data": [scale.slides, scale.side, scale.region, PEN, STROKES, STEPS, DENSE_SHARE, SPARSE_PER_DENSE],
         }
 
