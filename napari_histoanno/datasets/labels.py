@@ -215,9 +215,8 @@ class SlideLabels:
 
         That is inside exhaustive regions, but for what is known to lie there and not shown.
         """
-        frame = Frame(location, downsample, size)
+        frame, inside = Frame(location, downsample, size), np.zeros((size[1], size[0]), np.uint8)
         regions = [r for r in self.records_in(frame.bounds) if r.granularity is Granularity.EXHAUSTIVE]
-        inside = np.zeros((size[1], size[0]), np.uint8)
         frame.paint(inside, [(record.geometry, 1) for record in regions])
         if inside.any():
             inside[self._painted(frame, rest=_REST).labels == UNLABELLED] = 0
@@ -245,10 +244,8 @@ class SlideLabels:
         """
         frame = Frame(location, downsample, size)
         shares = self._painted(frame, class_ids=class_ids).shares()
-        columns, rows = frame.centres()
-        shares[:, (columns < 0) | (columns >= self.record.width)] = 0
-        shares[(rows < 0) | (rows >= self.record.height)] = 0
-        return shares
+        inside = self._clip(np.ones(shares.shape[:2], np.uint8), frame)
+        return np.asarray(shares * inside[..., None], np.float32)
 
     def _painted(
         self, frame: Frame, *, rest: int = UNLABELLED, origins: bool = False, class_ids: Sequence[int] | None = None
