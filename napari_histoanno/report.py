@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from histotrain.events import Status
@@ -154,11 +155,16 @@ def confusion_figure(matrix: NDArray[np.integer | np.floating], classes: Sequenc
     classes : sequence of str
         Names of the C classes.
     """
-    total = matrix.sum(1, keepdims=True)
-    share = np.divide(matrix, total, out=np.full(matrix.shape, np.nan), where=total > 0)
     side = 1.6 + 0.75 * len(classes)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
-    axes = figure.subplots()
+    draw_confusion(figure.subplots(), matrix, classes)
+    return figure
+
+
+def draw_confusion(axes: Axes, matrix: NDArray[np.integer | np.floating], classes: Sequence[str]) -> None:
+    """`confusion_figure` on axes that there are already."""
+    total = matrix.sum(1, keepdims=True)
+    share = np.divide(matrix, total, out=np.full(matrix.shape, np.nan), where=total > 0)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
     axes.set_yticks(range(len(classes)), classes)
@@ -167,4 +173,3 @@ def confusion_figure(matrix: NDArray[np.integer | np.floating], classes: Sequenc
     for (row, column), value in np.ndenumerate(share):
         if np.isfinite(value):
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.5 else "black")
-    return figure

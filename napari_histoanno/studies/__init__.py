@@ -61,6 +61,9 @@ _STUDIES = {
     "granularity": "granularity:GranularityStudy",
     "sparse": "sparse:SparseStudy",
     "annotation-time": "annotation_time:AnnotationTimeStudy",
+    "seg-from-cls": "seg_from_cls:SegFromCls",
+    "pannuke-loop": "pannuke_loop:PannukeLoop",
+    "dmmn": "dmmn:Dmmn",
 }
 """Name to module and class; a module is imported when its study is asked for."""
 

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 
 def learn(
-    recipe: Recipe, patches: PatchSet | PatchSource, *, validation: PatchSet | None = None, device: str = "auto"
+    recipe: Recipe,
+    patches: PatchSet | PatchSource,
+    *,
+    validation: PatchSet | None = None,
+    device: str = "auto",
+    init: Path | None = None,
+    folder: Path | None = None,
 ) -> LoadedModel:
     """Train to the end and give the model: that of the best validation, without validation patches the last one.
 
@@ -28,6 +34,10 @@ def learn(
         What the best weights are chosen on.
     device : str
         As for `histotrain.train`.
+    init : Path, optional
+        Folder of a model to go on from.
+    folder : Path, optional
+        Where the model is kept; nowhere without it.
 
     Raises
     ------
@@ -36,11 +46,12 @@ def learn(
     """
     from histotrain import load_model, train
 
-    with tempfile.TemporaryDirectory(prefix="histoanno-study-") as folder:
+    with tempfile.TemporaryDirectory(prefix="histoanno-study-") as scratch:
+        output = folder or Path(scratch)
         finished = None
-        for event in train(recipe, patches, validation=validation, output=Path(folder), device=device):
+        for event in train(recipe, patches, validation=validation, output=output, device=device, init=init):
             if isinstance(event, Finished):
                 finished = event
         if finished is None or finished.reason != "completed":
             raise TrainingError(f"the training of {recipe.name} failed", finished.message if finished else "")
-        return load_model(folder, device)
+        return load_model(output, device)
