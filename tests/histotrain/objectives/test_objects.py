@@ -155,7 +155,7 @@ def test_patches_without_an_object_are_not_clicked(brief: Recipe, everything: Ma
     assert inputs.targets[CHANNEL].tolist() == [-1, 0]
     assert objective.amounts(inputs)["click"].tolist() == [1]
     logits = torch.zeros(2, 1, 32, 32, requires_grad=True)
-    objective.terms(logits, inputs, objective.amounts(inputs))["click"].backward()
+    objective.terms(logits, inputs, objective.amounts(inputs))["click"].backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert not logits.grad[0].any()
     assert logits.grad[1].all()
