@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QMessageBox
 
 from napari_histoanno.jobs import Job, Running, SelfTestSpec
@@ -117,3 +119,23 @@ def test_a_stopped_run_is_resumed(screen: Screen) -> None:
     assert screen.train.train_button.text().startswith("■")
     screen.until(again.done.is_set, 60)
     screen.until(lambda: column(page, 3) == ["completed"])
+
+
+def test_a_model_is_measured_and_the_report_opened(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
+    page = screen.train.runs
+    assert not page.evaluate_button.isEnabled()
+    job = screen.session.start_training(RECIPE)
+    screen.until(job.done.is_set, 120)
+    screen.until(page.evaluate_button.isEnabled)
+    page.evaluate_button.click()
+    assert not page.evaluate_button.isEnabled()
+    screen.until(lambda: opened, 120)
+    (path,) = opened
+    assert Path(path).read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert path in page.report.text().replace("<wbr>", "")
+    assert page.report.isVisible()
+    screen.until(page.evaluate_button.isEnabled)
+    screen.session.close_project()
+    screen.until(lambda: not page.report.isVisible())
