@@ -1,11 +1,12 @@
-"""From a click, or a box, to the object under it, by classical image processing.
+"""From a click, or a box, to the object under it.
 
-Three ways, all started by the same look around the click: how strongly the clicked object and its surroundings are
-stained. ``CONTOUR`` (the default, see :mod:`.contour`) searches the best closed outline; ``WATERSHED`` grows each
-click over what is nearer to the object's stain than to the surroundings'; ``GRABCUT`` lets OpenCV's graph cut decide
-on colour. Clicks on other objects keep out of each other. The watershed needs that: where every nucleus is clicked it
-is as good as the contour, where one is clicked alone it runs into the touching ones. No click is left empty-handed:
-where nothing can be told apart it gets a small disc, with confidence 0.
+``NETWORK`` (the default, see :mod:`.click_network`) asks the network that is shipped with the package. The other three
+are classical image processing, started by the same look around the click: how strongly the clicked object and its
+surroundings are stained. ``CONTOUR`` (see :mod:`.contour`) searches the best closed outline, and stands in where the
+network's file is missing; ``WATERSHED`` grows each click over what is nearer to the object's stain than to the
+surroundings'; ``GRABCUT`` lets OpenCV's graph cut decide on colour. Clicks on other objects keep out of each other. The
+watershed needs that: where one is clicked alone it runs into the touching ones. No click is left empty-handed: where
+nothing can be told apart it gets a small disc, with confidence 0.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from napari_histoanno.annotation import contour, kernels
+from napari_histoanno.annotation import click_network, contour, kernels
 from napari_histoanno.annotation.errors import AnnotationError
 from napari_histoanno.annotation.nuclear import Channel, nuclear_channel
 
@@ -37,6 +38,7 @@ _RING = 3  # pixels outside an object that count as its surroundings when its co
 class ClickMethod(StrEnum):
     """How the object under a click is found."""
 
+    NETWORK = "network"
     CONTOUR = "contour"
     WATERSHED = "watershed"
     GRABCUT = "grabcut"
@@ -44,7 +46,7 @@ class ClickMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClickOptions:
-    """What the objects are like.
+    """What the objects are like. The network asks for the two radii alone, the other methods for everything.
 
     Parameters
     ----------
@@ -92,11 +94,15 @@ class ClickMasks:
     labels : ndarray, int32, shape (height, width)
         Instance map: click n is n + 1.
     confidence : ndarray, float32, shape (N,)
-        0 where nothing could be told apart, towards 1 the better an object stands out from its surroundings.
+        0 where nothing could be told apart, towards 1 the surer the network is of the object's pixels or, with the
+        other methods, the better it stands out from its surroundings.
+    method : ClickMethod
+        How they were found: what was asked for, or the contour where the network could not be read.
     """
 
     labels: NDArray[np.int32]
     confidence: NDArray[np.float32]
+    method: ClickMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,7 @@ def click_masks(
     image: NDArray[np.uint8],
     points: ArrayLike,
     *,
-    method: ClickMethod = ClickMethod.CONTOUR,
+    method: ClickMethod = ClickMethod.NETWORK,
     exclusion: ArrayLike = (),
     boxes: ArrayLike | None = None,
     options: ClickOptions | None = None,
@@ -163,18 +169,31 @@ def click_masks(
     ------
     AnnotationError
         If the image is not RGB, a click lies outside of it, or two clicks share a pixel.
+
+    Warns
+    -----
+    RuntimeWarning
+        Once, if the network's file cannot be read and the contour stands in.
     """
     clicks = np.asarray(points, np.float64).reshape(-1, 2)
     _check(image, clicks)
+    network = click_network.shipped_network() if method is ClickMethod.NETWORK else None
+    if method is ClickMethod.NETWORK and network is None:
+        method = ClickMethod.CONTOUR
     if not len(clicks):
-        return ClickMasks(np.zeros(image.shape[:2], np.int32), np.zeros(0, np.float32))
+        return ClickMasks(np.zeros(image.shape[:2], np.int32), np.zeros(0, np.float32), method)
     scene = _survey(image, clicks, exclusion, boxes, options or ClickOptions())
-    find = {ClickMethod.CONTOUR: _contours, ClickMethod.WATERSHED: _watershed, ClickMethod.GRABCUT: _grabcut}[method]
-    labels = _tidied(find(scene), scene)
-    confidence = _confidence(labels, scene.stain, len(clicks))
+    if network is not None:
+        asked = click_network.Clicks(scene.points, scene.exclusion, scene.boxes, scene.options.max_radius)
+        found, logits = click_network.find_objects(network, image, asked)
+        labels = _tidied(found, scene)
+        confidence = click_network.mean_certainty(labels, logits, len(clicks))
+    else:
+        labels = _tidied(_CLASSICAL[method](scene), scene)
+        confidence = _confidence(labels, scene.stain, len(clicks))
     labels[np.concatenate([[False], confidence <= 0])[labels]] = 0
     _give_discs(labels, confidence, scene)
-    return ClickMasks(labels, confidence)
+    return ClickMasks(labels, confidence, method)
 
 
 def _check(image: NDArray[Any], points: NDArray[np.float64]) -> None:
@@ -284,6 +303,9 @@ def _grabcut(scene: _Scene) -> NDArray[np.int32]:
             cv2.grabCut(crop, mask, None, *models, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
         labels[window][(mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)] = n + 1
     return labels
+
+
+_CLASSICAL = {ClickMethod.CONTOUR: _contours, ClickMethod.WATERSHED: _watershed, ClickMethod.GRABCUT: _grabcut}
 
 
 def _tidied(labels: NDArray[np.int32], scene: _Scene) -> NDArray[np.int32]:

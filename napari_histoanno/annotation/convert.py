@@ -45,7 +45,7 @@ def convert(
     to: Granularity,
     *,
     image: ImageSource | None = None,
-    method: ClickMethod = ClickMethod.CONTOUR,
+    method: ClickMethod = ClickMethod.NETWORK,
     options: ClickOptions | None = None,
 ) -> Annotation:
     """The annotation at another granularity, as a derived record.
@@ -85,7 +85,7 @@ def convert_all(
     to: Granularity,
     *,
     image: ImageSource | None = None,
-    method: ClickMethod = ClickMethod.CONTOUR,
+    method: ClickMethod = ClickMethod.NETWORK,
     options: ClickOptions | None = None,
 ) -> list[Annotation]:
     """Each annotation as :func:`convert` gives it, in order; clicks on neighbouring objects keep out of each other."""

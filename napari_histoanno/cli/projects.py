@@ -192,7 +192,9 @@ def convert(
     to: Annotated[Granularity, typer.Option(help="pixel, ellipse, box or point.")],
     source: Annotated[Granularity, typer.Option("--from", help="What to convert.")],
     slide: SlideOption = None,
-    method: Annotated[str, typer.Option(help="How clicks become masks: contour, watershed or grabcut.")] = "contour",
+    method: Annotated[
+        str, typer.Option(help="How clicks become masks: network, contour, watershed or grabcut.")
+    ] = "network",
 ) -> None:
     """Derive annotations of another granularity; the originals stay."""
     from napari_histoanno.annotation.clicks import ClickMethod

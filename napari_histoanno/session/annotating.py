@@ -114,7 +114,7 @@ class AnnotatingActions(SessionState):
         what: Iterable[UUID] | Granularity | None,
         to: Granularity,
         *,
-        method: str = "contour",
+        method: str = "network",
         bounds: Bounds | None = None,
     ) -> tuple[Annotation, ...]:
         """Derive records of another granularity from those of the current slide, in one undoable action.
@@ -126,7 +126,7 @@ class AnnotatingActions(SessionState):
         to : Granularity
             PIXEL, ELLIPSE, BOX or POINT.
         method : str
-            How a click or box becomes a mask: "contour", "watershed" or "grabcut".
+            How a click or box becomes a mask: "network", "contour", "watershed" or "grabcut".
         bounds : (x0, y0, x1, y1), optional
             Only records that reach into this level-0 box.
 

@@ -25,7 +25,7 @@ _TARGETS = {
     "boxes": Granularity.BOX,
     "points": Granularity.POINT,
 }
-_METHODS = {"contour": "contour", "watershed": "watershed", "GrabCut": "grabcut"}
+_METHODS = {"network": "network", "contour": "contour", "watershed": "watershed", "GrabCut": "grabcut"}
 _SOURCES = {
     "selected shapes and points": None,
     "all points": Granularity.POINT,
@@ -64,7 +64,7 @@ class AnnotatePage(QWidget):
         for box, names, tip in (
             (self.convert_from, _SOURCES, "What to convert, on this slide"),
             (self.convert_to, _TARGETS, "What to make of it; the originals stay"),
-            (self.method, _METHODS, "How a click or box becomes an outline: contour for nuclei, the others to try"),
+            (self.method, _METHODS, "How a click or box becomes an outline: network for nuclei, the others to try"),
         ):
             box.addItems(list(names))
             box.setToolTip(tip)

@@ -57,6 +57,13 @@ def instance_ious(truth: NDArray[np.int32], found: NDArray[np.int32]) -> NDArray
     return np.asarray(shared / union)
 
 
+def random_points_of(truth: NDArray[np.int32], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Instance numbers and, for each, the middle (x, y) of any of its pixels: the click of an impatient hand."""
+    ids = np.unique(truth[truth > 0])
+    rows, columns = zip(*(rng.choice(np.argwhere(truth == value)).tolist() for value in ids), strict=True)
+    return ids, np.stack([columns, rows], axis=1) + 0.5
+
+
 def painted_as(granularity: Granularity) -> Any:
     """Truth converted to a granularity and painted back, one instance at a time so that neighbours do not count."""
 
@@ -90,11 +97,14 @@ def simplified(tolerance: float) -> Any:
     return way
 
 
-def clicked(method: ClickMethod, *, alone: bool = False) -> Any:
-    """Objects found from one click each; ``alone`` hides the other clicks (every fifth nucleus, to save time)."""
+def clicked(method: ClickMethod, *, alone: bool = False, anywhere: bool = False) -> Any:
+    """Objects found from one click each; ``alone`` hides the other clicks (every fifth nucleus, to save time).
+
+    Clicks are well inside, or with ``anywhere`` on any pixel of the nucleus.
+    """
 
     def way(image: NDArray[np.uint8], truth: NDArray[np.int32]) -> NDArray[np.float64]:
-        ids, points = interior_points_of(truth)
+        ids, points = random_points_of(truth, np.random.default_rng(0)) if anywhere else interior_points_of(truth)
         if not alone:
             return instance_ious(truth, _renumbered(click_masks(image, points, method=method).labels, ids))
         ious = []
@@ -106,16 +116,20 @@ def clicked(method: ClickMethod, *, alone: bool = False) -> Any:
     return way
 
 
-def boxed(image: NDArray[np.uint8], truth: NDArray[np.int32]) -> NDArray[np.float64]:
+def boxed(method: ClickMethod) -> Any:
     """Objects found from their tight boxes."""
-    ids, boxes = boxes_of(truth)
-    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-    centres = boxes[:, :2] + boxes[:, 2:] / 2
-    # Boxes of interlocking nuclei can share a centre; a pixel takes one click.
-    _, first = np.unique(np.floor(centres), axis=0, return_index=True)
-    options = ClickOptions(min_radius=1.5)
-    labels = click_masks(image, centres[first], boxes=corners[first], options=options).labels
-    return instance_ious(truth, _renumbered(labels, ids[first]))
+
+    def way(image: NDArray[np.uint8], truth: NDArray[np.int32]) -> NDArray[np.float64]:
+        ids, boxes = boxes_of(truth)
+        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        centres = boxes[:, :2] + boxes[:, 2:] / 2
+        # Boxes of interlocking nuclei can share a centre; a pixel takes one click.
+        _, first = np.unique(np.floor(centres), axis=0, return_index=True)
+        options = ClickOptions(min_radius=1.5)
+        labels = click_masks(image, centres[first], method=method, boxes=corners[first], options=options).labels
+        return instance_ious(truth, _renumbered(labels, ids[first]))
+
+    return way
 
 
 def _renumbered(labels: NDArray[np.int32], ids: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -129,12 +143,19 @@ WAYS: dict[str, Any] = {
     "outline, every corner": simplified(0),
     "outline, simplified by 1 px": simplified(1.0),
     "outline, simplified by 2 px": simplified(2.0),
+    "click, network": clicked(ClickMethod.NETWORK),
     "click, contour": clicked(ClickMethod.CONTOUR),
     "click, watershed": clicked(ClickMethod.WATERSHED),
     "click, GrabCut": clicked(ClickMethod.GRABCUT),
+    "any click, network": clicked(ClickMethod.NETWORK, anywhere=True),
+    "any click, contour": clicked(ClickMethod.CONTOUR, anywhere=True),
+    "any click, watershed": clicked(ClickMethod.WATERSHED, anywhere=True),
+    "any click, GrabCut": clicked(ClickMethod.GRABCUT, anywhere=True),
+    "click alone, network": clicked(ClickMethod.NETWORK, alone=True),
     "click alone, contour": clicked(ClickMethod.CONTOUR, alone=True),
     "click alone, watershed": clicked(ClickMethod.WATERSHED, alone=True),
-    "tight box, contour": boxed,
+    "tight box, network": boxed(ClickMethod.NETWORK),
+    "tight box, contour": boxed(ClickMethod.CONTOUR),
 }
 
 

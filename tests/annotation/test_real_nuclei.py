@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from tests.annotation.nuclei_report import granularity_table, load_nuclei
+from napari_histoanno.annotation import ClickMethod
+from tests.annotation.nuclei_report import clicked, granularity_table, held_out, load_nuclei
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,3 +42,16 @@ def test_outlines_lose_nothing_and_ellipses_less_than_boxes(table: dict[str, tup
 @pytest.mark.parametrize("way", ["click, contour", "click, watershed"])
 def test_clicks_beat_the_plain_watershed_by_far(table: dict[str, tuple[float, float, float]], way: str) -> None:
     assert table[way][1] > PLAIN_WATERSHED + 0.15
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["all clicked", "clicked alone"])
+def test_the_network_beats_the_other_methods_on_images_it_never_saw(real_data: Path, alone: bool) -> None:
+    nuclei = load_nuclei(real_data / "nuclei" / "dsb2018_he")
+    unseen = [picture for n, picture in enumerate(nuclei) if held_out(n)][::3]
+
+    def mean_iou(method: ClickMethod) -> float:
+        find = clicked(method, alone=alone, anywhere=True)
+        return float(np.concatenate([find(image, truth) for image, truth in unseen]).mean())
+
+    network = mean_iou(ClickMethod.NETWORK)
+    assert network > max(mean_iou(ClickMethod.CONTOUR), mean_iou(ClickMethod.WATERSHED)) + 0.05
