@@ -38,6 +38,16 @@ class On(StrEnum):
     ALL = "all"
 
 
+class Unsure(StrEnum):
+    """How uncertainty is measured."""
+
+    NONE = "none"
+    ENTROPY = "entropy"
+    MARGIN = "margin"
+    MC_DROPOUT = "mc-dropout"
+    ENSEMBLE = "ensemble"
+
+
 class Kind(StrEnum):
     """What is exported."""
 
@@ -144,6 +154,10 @@ def predict(  # noqa: PLR0913 - a command's options
     region: Annotated[str | None, typer.Option(help="Only this level-0 box: x0,y0,x1,y1.")] = None,
     everywhere: Annotated[bool, typer.Option("--everywhere", help="Predict glass, too.")] = False,
     tta: Annotated[bool, typer.Option("--tta", help="Average over the eight orientations.")] = False,
+    uncertainty: Annotated[Unsure, typer.Option(help="What to keep of how unsure the model is.")] = Unsure.NONE,
+    others: Annotated[
+        list[str] | None, typer.Option("--with", help="Model run of the ensemble; repeat for more.")
+    ] = None,
     scheduler: Scheduler = None,
 ) -> None:
     """Predict slides with a trained model. Ctrl-C stops and keeps what is done."""
@@ -154,10 +168,12 @@ def predict(  # noqa: PLR0913 - a command's options
         opened = session.open_project_or_fail()
         chosen = [opened.find_slide(key) for key in slides] if slides else list(opened.slides)
         model = find_run(session, run)
+        together = [find_run(session, other) or "" for other in others or []]
+        choices: dict[str, Any] = {"tissue_only": not everywhere, "tta": tta, "uncertainty": uncertainty.value}
         made: list[dict[str, Any]] = []
         job = None
         for record in chosen:
-            job = session.predict_slide(model, slide=record.id, region=box, tissue_only=not everywhere, tta=tta)
+            job = session.predict_slide(model, slide=record.id, region=box, ensemble=together, **choices)
             follow(job, record.name)
             prediction = session.predictions(record.id)[-1]
             made.append(
@@ -182,7 +198,7 @@ def evaluate(
     slides: Annotated[list[str] | None, typer.Option("--slide", help="These slides instead.")] = None,
     scheduler: Scheduler = None,
 ) -> None:
-    """Measure a model on annotated places it was not trained on."""
+    """Measure a model on annotated places it was not trained on, and write a report with pictures."""
     from napari_histoanno.cli.following import exit_if_cancelled, find_run, follow, session_for_jobs
 
     with session_for_jobs(project, scheduler) as session:
@@ -190,11 +206,20 @@ def evaluate(
         status = follow(job, "evaluation")
         exit_if_cancelled(job)
         report = json.loads(Path(status.path or "").read_text(encoding="utf-8"))
-        table = Table("class", "IoU", "Dice", "precision", "recall", title=f"{report['patches']} patches")
-        for name, scores in report["classes"].items():
-            table.add_row(name, *(_shown(scores[metric]) for metric in ("iou", "dice", "precision", "recall")))
-        table.add_row("mean", *(_shown(report["metrics"][f"mean_{m}"]) for m in ("iou", "dice", "precision", "recall")))
-        output.result({**report, "path": status.path}, table, f"Report: {status.path}")
+        page = Path(status.path or "").with_suffix(".html")
+        output.result({**report, "path": status.path, "page": str(page)}, _scores(report), f"Report: {page}")
+
+
+def _scores(report: dict[str, Any]) -> Table:
+    """Each class below the means of all."""
+    columns = list(dict.fromkeys(key for row in report["classes"].values() for key in row))
+    table = Table("class", *columns, title=f"{report['patches']} patches")
+    for name, scores in report["classes"].items():
+        table.add_row(name, *(_shown(scores.get(key)) for key in columns))
+    table.add_row(
+        "mean", *(_shown(report["metrics"].get(f"mean_{key}", report["metrics"].get(key))) for key in columns)
+    )
+    return table
 
 
 @command("export")

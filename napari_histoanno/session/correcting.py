@@ -1,24 +1,26 @@
 """Turning what a model said into annotations that a person can correct.
 
 Pixels go into the annotator's own mask, because that is where the brush works, and only where nothing is labelled yet
-unless asked otherwise; outlines become records of their own, with the model's confidence. Both are marked as predicted
-until a person has painted over them or accepted them. Either way it is one undoable action.
+unless asked otherwise; outlines become records of their own, with the model's confidence: one for each object, where
+the model finds single objects (points, where it finds points), else one for each connected area. Both are marked as
+predicted until a person has painted over them or accepted them. Either way it is one undoable action.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_histoanno.annotation import Annotation, Area, Granularity, Review, Source, rasterize, vectorize
 from napari_histoanno.session.errors import SessionError, reported
+from napari_histoanno.session.objects import EditableOptions, object_records
 from napari_histoanno.session.state import SessionState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from typing import Unpack
 
     from numpy.typing import NDArray
@@ -38,25 +40,6 @@ class MadeEditable:
 
     pixels: int = 0
     outlines: int = 0
-
-
-class EditableOptions(TypedDict, total=False):
-    """How a prediction becomes annotations."""
-
-    bounds: Bounds | None
-    """Only in this level-0 box (x0, y0, x1, y1)."""
-    classes: Iterable[int] | None
-    """Only these class ids."""
-    as_: Literal["pixel", "polygon"]
-    """Into the annotator's pixel mask (the default), or as outlines."""
-    overwrite: bool
-    """With "pixel": also where something is labelled already; not by default."""
-    min_confidence: float
-    """Only pixels at least this sure, 0 … 1; 0 by default."""
-    simplify: float
-    """With "polygon": tolerance of the simplification in level-0 pixels, 1 by default."""
-    min_area: float
-    """With "polygon": smaller outlines are left out, level-0 square pixels; 0 by default."""
 
 
 class CorrectingActions(SessionState):
@@ -93,16 +76,13 @@ class CorrectingActions(SessionState):
         if options.get("as_", "pixel") == "pixel":
             made = MadeEditable(pixels=_paint(project, slide, taken, box, overwrite=options.get("overwrite", False)))
         else:
-            outlines = list(
-                _outlines(
-                    project,
-                    record,
-                    taken,
-                    box,
-                    simplify=options.get("simplify", 1.0),
-                    min_area=options.get("min_area", 0.0),
-                )
-            )
+            if store.objects.exists:
+                outlines = object_records(store.objects, record.slide, box, _author(project, record), options)
+            else:
+                sizes = {"simplify": options.get("simplify", 1.0), "min_area": options.get("min_area", 0.0)}
+                outlines = list(_outlines(project, record, taken, box, **sizes))
+            properties = {"prediction": record.id}
+            outlines = [replace(outline, properties=properties) for outline in outlines]
             if outlines:
                 project.annotations.add(outlines, action="make prediction editable")
             made = MadeEditable(outlines=len(outlines))
@@ -193,7 +173,7 @@ def _outlines(
     classes, confidence, (left, top) = taken.read(box)
     scale = taken.store.downsample
     origin = (left * scale, top * scale)
-    author = next((run.name for run in project.runs.list() if run.id == record.run), "model")
+    author = _author(project, record)
     for class_id, area in vectorize(classes, origin=origin, downsample=scale, simplify=simplify, min_area=min_area):
         yield Annotation(
             slide=record.slide,
@@ -204,8 +184,12 @@ def _outlines(
             source=Source.PREDICTED,
             review=Review.UNREVIEWED,
             confidence=_mean_confidence(area, confidence, origin, scale),
-            properties={"prediction": record.id},
         )
+
+
+def _author(project: Project, record: PredictionRecord) -> str:
+    """Name of the model run that predicted."""
+    return next((run.name for run in project.runs.list() if run.id == record.run), "model")
 
 
 def _mean_confidence(area: Area, confidence: NDArray[np.uint8], origin: tuple[float, float], scale: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from psygnal import Signal
 
@@ -21,7 +21,9 @@ from napari_histoanno.session.errors import reported
 from napari_histoanno.session.learning import LearningActions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+    from typing import Unpack
 
     from napari_histoanno.annotation import Bounds
     from napari_histoanno.datasets.export import ExportSpec
@@ -29,6 +31,21 @@ if TYPE_CHECKING:
     from napari_histoanno.project import Project
 
 _STATUS = {"completed": "completed", "cancelled": "partial", "failed": "failed"}
+
+
+class PredictionChoices(TypedDict, total=False):
+    """How a slide is predicted."""
+
+    tissue_only: bool
+    """Skip glass; so by default."""
+    tta: bool
+    """Average over the eight orientations; not by default."""
+    uncertainty: Literal["none", "entropy", "margin", "mc-dropout", "ensemble"]
+    """What is kept of how unsure the model is; nothing by default. See `histotrain.uncertainty`."""
+    passes: int
+    """Passes with random dropout, for "mc-dropout"; 8 by default."""
+    ensemble: Iterable[str]
+    """Model runs that predict together with the first one."""
 
 
 class PredictingActions(LearningActions):
@@ -54,24 +71,36 @@ class PredictingActions(LearningActions):
         *,
         slide: str | None = None,
         region: Bounds | None = None,
-        tissue_only: bool = True,
-        tta: bool = False,
+        **choices: Unpack[PredictionChoices],
     ) -> Job:
-        """Predict a slide, or a level-0 box of it, with a model run (by default the newest with a model)."""
+        """Predict a slide, or a level-0 box of it, with a model run (by default the newest with a model).
+
+        Raises
+        ------
+        SessionError
+            If there is no such run, or it has no model.
+        """
         project = self.writable_project()
         record = self.current_slide(slide)
         model = self._run_with_model(project, run)
         folder = self._model_folder(project, model)
-        prediction = PredictionRecord(slide=record.id, run=model.id, mpp=read_card(folder).mpp, region=region)
-        spec = PredictionSpec(
-            project=project.path,
-            prediction=prediction.id,
-            slide=record.id,
-            model=folder,
-            output=project.path / prediction.path,
-            region=region,
-            tissue_only=tissue_only,
-            tta=tta,
+        recipe = read_card(folder).recipe
+        mpp = recipe.mpp * recipe.sampling.pixel_scale(recipe.patch_size)
+        prediction = PredictionRecord(slide=record.id, run=model.id, mpp=mpp, region=region)
+        others = [
+            self._model_folder(project, self._run_with_model(project, key)) for key in choices.pop("ensemble", ())
+        ]
+        spec = PredictionSpec.model_validate(
+            {
+                "project": project.path,
+                "prediction": prediction.id,
+                "slide": record.id,
+                "model": folder,
+                "output": project.path / prediction.path,
+                "region": region,
+                "ensemble": others,
+                **choices,
+            }
         )
         project.predictions.add(prediction)
         return self._submit(spec, partial(self._on_prediction_event, project, prediction.id, []))
