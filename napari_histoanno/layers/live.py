@@ -85,7 +85,8 @@ class LivePredictions:
         if predictions is None or result.slide != self._session.slide_id:
             return
         if predictions.prediction is not None and predictions.preview is None:
-            predictions.prediction.visible = False
+            for layer in predictions.layers:
+                layer.visible = False
         predictions.show_preview(result)
 
     # --- whole slides -----------------------------------------------------------------------------
@@ -119,5 +120,5 @@ class LivePredictions:
                 self._session.error.emit(str(error))
             return
         predictions.clear_preview()
-        predictions.show_prediction(store.levels, store.downsample)
+        predictions.show_prediction(store.levels, store.downsample, store.uncertainty)
         self._shown = prediction

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import Colormap
 from superqt.utils import qthrottled
 
-from napari_histoanno.layers._napari_private import TiledLabels
+from napari_histoanno.layers._napari_private import ExactImage, TiledLabels
 from napari_histoanno.layers.labels import class_name, scheme_colormap
 from napari_histoanno.layers.slide import raster_placement
 from napari_histoanno.layers.stack import LayerName, add_in_order, take_out
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 REFRESH_MS = 200
 """At most five times a second: each refresh reads blocks from disk."""
+
+
+UNSURE = Colormap(
+    [(0.0, 0.0, 0.0, 0.0), (1.0, 0.85, 0.0, 0.6), (1.0, 0.0, 0.35, 1.0)], name="unsure", controls=[0.0, 0.5, 1.0]
+)
+"""Clear where a model is sure, over yellow to red where it is not."""
 
 
 class PredictionLayers:
@@ -48,6 +54,7 @@ class PredictionLayers:
         self.preview: Labels | None = None
         self.probability: Image | None = None
         self.prediction: TiledLabels | None = None
+        self.uncertainty: ExactImage | None = None
         self._later = qthrottled(self._show_fresh, timeout=REFRESH_MS)
 
     @property
@@ -58,9 +65,8 @@ class PredictionLayers:
     @opacity.setter
     def opacity(self, opacity: float) -> None:
         self._opacity = opacity
-        for layer in (self.preview, self.prediction, self.probability):
-            if layer is not None:
-                layer.opacity = opacity
+        for layer in self.layers:
+            layer.opacity = opacity
 
     @property
     def scheme(self) -> LabelScheme:
@@ -149,8 +155,8 @@ class PredictionLayers:
 
     # --- whole slide ------------------------------------------------------------------------------
 
-    def show_prediction(self, levels: Sequence[Any], downsample: float) -> None:
-        """Show a prediction pyramid.
+    def show_prediction(self, levels: Sequence[Any], downsample: float, uncertainty: Sequence[Any] = ()) -> None:
+        """Show a prediction pyramid, and over it how unsure the model is, if that is known.
 
         Parameters
         ----------
@@ -158,6 +164,8 @@ class PredictionLayers:
             uint8 class ids, from the model's resolution to the coarsest, each half the one before.
         downsample : float
             Level-0 pixels of the slide per pixel of ``levels[0]``.
+        uncertainty : sequence of array-like, optional
+            uint8 levels of the same sizes, 255 where nothing is known.
         """
         self.clear_prediction()
         self._downsample = downsample
@@ -173,6 +181,24 @@ class PredictionLayers:
         layer.editable = False
         add_in_order(self._viewer, layer, LayerName.PREDICTIONS)
         self.prediction = layer
+        if uncertainty:
+            self._show_uncertainty(uncertainty, downsample)
+
+    def _show_uncertainty(self, levels: Sequence[Any], downsample: float) -> None:
+        layer = ExactImage(
+            [_Classes(level) for level in levels],
+            [2.0**i for i in range(len(levels))],
+            name=LayerName.UNCERTAINTY,
+            contrast_limits=(0, 255),
+            colormap=UNSURE,
+            opacity=self._opacity,
+            interpolation2d="nearest",
+            blending="translucent",
+            cache=False,
+            **raster_placement(self._mpp, downsample=downsample),
+        )
+        add_in_order(self._viewer, layer, LayerName.UNCERTAINTY)
+        self.uncertainty = layer
 
     def block_arrived(self, bounds: Bounds) -> None:
         """A block of the shown prediction, level-0 bounds, is on disk: show it soon."""
@@ -187,17 +213,21 @@ class PredictionLayers:
         for bounds in fresh:
             x0, y0, x1, y1 = (value / self._downsample for value in bounds)
             self.prediction.refresh_rect(y0 - margin, x0 - margin, y1 + margin, x1 + margin)
+        if self.uncertainty is not None and self.uncertainty in self._viewer.layers:
+            self.uncertainty.refresh()
 
     def clear_prediction(self) -> None:
         """Take the prediction off the screen."""
         take_out(self._viewer, self.prediction)
-        self.prediction = None
+        take_out(self._viewer, self.uncertainty)
+        self.prediction = self.uncertainty = None
         self._fresh = []
 
     @property
     def layers(self) -> tuple[Any, ...]:
         """The napari layers there are."""
-        return tuple(layer for layer in (self.prediction, self.preview, self.probability) if layer is not None)
+        every = (self.prediction, self.uncertainty, self.preview, self.probability)
+        return tuple(layer for layer in every if layer is not None)
 
     def close(self) -> None:
         """Stop refreshing; the layers can then be dropped."""

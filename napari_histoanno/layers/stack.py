@@ -16,6 +16,7 @@ class LayerName(StrEnum):
 
     SLIDE = "Slide"
     PREDICTIONS = "Predictions"
+    UNCERTAINTY = "Uncertainty"
     PREVIEW = "Preview"
     PROBABILITY = "Probability"
     LABELS = "Labels"
