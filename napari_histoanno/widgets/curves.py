@@ -34,7 +34,6 @@ class CurvesPlot(QWidget):
         item.showGrid(x=True, y=True, alpha=_GRID_ALPHA)
         item.setLabel("bottom", "step")
         item.setLabel("left", "loss", color=LOSS_COLOR)
-        item.setLabel("right", "mean IoU", color=QUALITY_COLOR)
         self._loss = item.plot(pen=pg.mkPen(LOSS_COLOR, width=2))
         self._quality_view = pg.ViewBox(enableMenu=False)
         self._quality_view.setMouseEnabled(x=False, y=False)
@@ -57,14 +56,19 @@ class CurvesPlot(QWidget):
         self._quality_view.setGeometry(box.sceneBoundingRect())
         self._quality_view.linkedViewChanged(box, self._quality_view.XAxis)
 
-    def set_curves(self, loss: Sequence[tuple[int, float]], quality: Sequence[tuple[int, float]]) -> None:
+    def set_curves(
+        self, loss: Sequence[tuple[int, float]], quality: Sequence[tuple[int, float]], name: str = "Mean IoU"
+    ) -> None:
         """Show two curves.
 
         Parameters
         ----------
         loss, quality : sequence of (step, value)
             NaN values are left out of the line.
+        name : str
+            Of the validation metric.
         """
+        self._plot.getPlotItem().setLabel("right", name, color=QUALITY_COLOR)
         for curve, points in ((self._loss, loss), (self._quality, quality)):
             array = np.asarray(points, float).reshape(-1, 2)
             if len(array) > _MAX_POINTS:

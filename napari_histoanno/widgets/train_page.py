@@ -16,6 +16,7 @@ from napari_histoanno.widgets.form import Fold, button, form, group, row
 from napari_histoanno.widgets.guide import FactsWatch
 from napari_histoanno.widgets.job_progress import JobProgress
 from napari_histoanno.widgets.needs import missing
+from napari_histoanno.widgets.quality import judged_by, quality_line, title_of
 from napari_histoanno.widgets.recipe_form import RecipeForm
 from napari_histoanno.widgets.relay import listen
 from napari_histoanno.widgets.runs_table import RunsTable
@@ -258,9 +259,10 @@ class TrainPage(QWidget):
     def _show_job(self, job: Job) -> None:
         status = job.status
         self.curves.setVisible(bool(status.losses) or self.curves.isVisible())
-        quality = [(step, metrics.get("mean_iou", float("nan"))) for step, _, metrics in status.validations]
-        self.curves.set_curves(status.losses, quality)
-        self.metrics.setText(_quality(status.metrics))
+        metric = judged_by(status.metrics)
+        quality = [(step, metrics.get(metric, math.nan)) for step, _, metrics in status.validations]
+        self.curves.set_curves(status.losses, quality, title_of(metric))
+        self.metrics.setText(quality_line(status.metrics))
         self.metrics.setVisible(bool(self.metrics.text()))
 
     def _after_training(self, _: Job) -> None:
@@ -328,15 +330,3 @@ class TrainPage(QWidget):
         if self._view is None or self.where.currentIndex() == 0:
             return None
         return self._view.bounds
-
-
-def _quality(metrics: dict[str, float]) -> str:
-    """Validation in one line; classes of which nothing was kept aside are named, not shown as a number."""
-    mean = metrics.get("mean_iou")
-    if mean is None or not math.isfinite(mean):
-        return ""
-    scores = {name.removeprefix("iou/"): value for name, value in metrics.items() if name.startswith("iou/")}
-    known = [f"{name} {value:.2f}" for name, value in scores.items() if math.isfinite(value)]
-    unknown = [name for name, value in scores.items() if not math.isfinite(value)]
-    text = f"<b>Mean IoU {mean:.2f}</b> · {' · '.join(known)}"
-    return f"{text}<br>Not measured, annotate more of: {', '.join(unknown)}" if unknown else text

@@ -14,6 +14,7 @@ from napari_histoanno.widgets.curves import CurvesPlot
 from napari_histoanno.widgets.icons import tool_icon
 from napari_histoanno.widgets.job_progress import duration
 from napari_histoanno.widgets.pickers import ClassPicker, ToolPicker
+from napari_histoanno.widgets.quality import judged_by, quality_line, title_of
 from napari_histoanno.widgets.scheme_editor import SchemeEditor
 
 if TYPE_CHECKING:
@@ -129,3 +130,22 @@ def test_durations_in_words(seconds: float, text: str) -> None:
 def test_tools_have_distinct_shortcuts() -> None:
     shortcuts = [info.shortcut for info in TOOLS.values()]
     assert len(set(shortcuts)) == len(shortcuts) == len(Tool)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ({}, ""),
+        ({"mean_iou": float("nan")}, ""),
+        ({"mean_iou": 0.5, "iou/a": 0.25, "iou/b": float("nan")}, "<b>Mean IoU 0.50</b> · a 0.25<br>Not measured"),
+        ({"mpq": 0.4, "mean_iou": 0.9, "pq/a": 0.3, "iou/a": 0.8}, "<b>mPQ 0.40</b> · a 0.30"),
+        ({"mpq": float("nan"), "mean_iou": 0.9}, "<b>Mean IoU 0.90</b>"),
+        ({"detection_f1": 0.7, "f1/a": 0.6}, "<b>Detection F1 0.70</b> · a 0.60"),
+        ({"accuracy": 0.9, "macro_f1": 0.8, "f1/a": 0.7}, "<b>Macro F1 0.80</b> · a 0.70"),
+        ({"iou": 0.6, "dice": 0.7}, "<b>IoU of clicked objects 0.60</b>"),
+    ],
+)
+def test_quality_is_told_by_what_the_network_is_for(metrics: dict[str, float], said: str) -> None:
+    assert quality_line(metrics).startswith(said)
+    assert bool(quality_line(metrics)) == bool(said)
+    assert title_of(judged_by(metrics)) in quality_line(metrics) or not said
