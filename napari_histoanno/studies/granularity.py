@@ -196,15 +196,18 @@ class GranularityStudy(Study[_Data]):
             for finer, coarser in (("pixel", "ellipse"), ("ellipse", "box"))
             for worse in [where | {"granularity": coarser}]
         ]
-        if not pairs or not all(d.enough for *_, d in pairs):
-            return Finding(statement, None, f"{ENOUGH} seeds of every granularity are needed.")
-        right = sum(d.positive for *_, d in pairs)
-        clear = sum(d.clear for *_, d in pairs)
-        listed = "; ".join(f"{label}: {a} - {b} {d.text()}" for label, a, b, d in pairs)
+        known = [pair for pair in pairs if pair[-1].enough]
+        right = sum(d.positive for *_, d in known)
+        clear = sum(d.clear for *_, d in known)
+        listed = "; ".join(f"{label}: {a} - {b} {d.text()}" for label, a, b, d in known)
         evidence = (
-            f"Against pixel truth {right} of {len(pairs)} differences have the expected sign, {clear} of them more "
+            f"Against pixel truth {right} of {len(known)} differences have the expected sign, {clear} of them more "
             f"than two standard errors (F1 of classifiers, Dice of segmenters). {listed}."
         )
+        if not known:
+            return Finding(statement, None, f"{ENOUGH} seeds of every granularity are needed.")
+        if len(known) < len(pairs):
+            return Finding(statement, None, f"{evidence} {len(pairs) - len(known)} more have too few seeds.")
         return Finding(statement, right == len(pairs), evidence)
 
     def remarks(self, results: Sequence[Result]) -> list[str]:
@@ -330,4 +333,5 @@ def _bars(axis: Any, results: Sequence[Result], metric: str, where: dict[str, An
         if quoted:
             axis.hlines(quoted[0], place - 0.4, place + 0.4, color="#888", linestyle="--")
     axis.set_xticks(range(len(GRANULARITIES)), list(GRANULARITIES))
+    axis.set_xlim(-0.6, len(GRANULARITIES) - 0.4)
     axis.set_ylim(0, 1)

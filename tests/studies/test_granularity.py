@@ -171,3 +171,12 @@ def test_the_finding_needs_every_step_of_the_order() -> None:
 def test_the_plot_shows_a_panel_for_each_setting() -> None:
     figure = GranularityStudy().plot(fabricated({"box": 0.7, "ellipse": 0.8, "pixel": 0.9}))
     assert [axis.get_title() for axis in figure.axes] == ["unet, segment"]
+
+
+def test_what_is_known_is_said_before_all_of_it_is() -> None:
+    results = fabricated({"box": 0.7, "ellipse": 0.8, "pixel": 0.9})
+    partial = [r for r in results if r.cell["granularity"] != "box" or r.cell.seed == 0]
+    found = GranularityStudy().finding(partial)
+    assert found.holds is None
+    assert "1 of 1 differences" in found.evidence
+    assert "1 more have too few seeds" in found.evidence
