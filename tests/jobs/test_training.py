@@ -60,7 +60,7 @@ def test_a_training_reports_learns_and_leaves_a_model(study: Project) -> None:
 def test_a_preview_shows_the_place_asked_for(study: Project) -> None:
     channel = LocalChannel()
     channel.request_preview(PreviewRequest(study.slides[0].id, 300, 50, 420, 120))
-    (preview,) = [e for e in run_inline(spec_of(study), channel) if isinstance(e, PreviewResult)]
+    preview, *_ = [e for e in run_inline(spec_of(study), channel) if isinstance(e, PreviewResult)]
     assert preview.bounds == (300, 50, 420, 120)
     assert preview.probabilities.shape == (2, *preview.classes.shape)
     assert set(np.unique(preview.classes)) <= {TUMOUR, STROMA}
@@ -70,7 +70,7 @@ def test_a_preview_shows_the_place_asked_for(study: Project) -> None:
 def test_a_large_view_is_predicted_around_its_centre(study: Project) -> None:
     channel = LocalChannel()
     channel.request_preview(PreviewRequest(study.slides[0].id, 0, 0, WIDTH, HEIGHT, max_pixels=64 * 64))
-    (preview,) = [e for e in run_inline(spec_of(study), channel) if isinstance(e, PreviewResult)]
+    preview, *_ = [e for e in run_inline(spec_of(study), channel) if isinstance(e, PreviewResult)]
     x0, y0, x1, y1 = preview.bounds
     assert preview.classes.size <= 64 * 64
     assert (x0 + x1) / 2 == pytest.approx(WIDTH / 2, abs=2)
