@@ -1,9 +1,9 @@
 """From clicks to masks by each method: ``python -m tests.benchmarks.bench_clicks FOLDER`` (of the real nuclei).
 
-One click on any pixel of every nucleus of the images that no training and no tuning saw. The other clicks are shown as
+One click on any pixel of every nucleus of the images that were held out of the training. The other clicks are shown as
 exclusion or, in the row "alone", hidden (every fifth nucleus then). Most looks lie beyond the range of the random looks
-of the training; grey images are among those. They are seen on every fourth of the images. Times are of one core, all
-clicks of a 320 x 256 px image in one call, the best of the rounds.
+of the training; grey images are among those. They are seen on every fourth of the images. Times are processor time of
+one core, all clicks of an image in one call, the best of the rounds.
 """
 
 from __future__ import annotations
