@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,6 @@ from tests.jobs.tissue import WIDTH, make_project, write_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 QUICK = ["--steps", "14", "--mpp", "0.5"]
 TINY = [
@@ -69,6 +69,7 @@ def test_from_an_empty_folder_to_a_measured_model(histoanno: Any, tmp_path: Path
     code, measured = histoanno("evaluate", study, "--on", "all")
     assert code == 0
     assert set(measured["classes"]) == {"Tumour", "Stroma"}
+    assert "<h1>Evaluation" in Path(measured["page"]).read_text(encoding="utf-8")
     code, exported = histoanno("export", study, tmp_path / "out", "--kind", "png", "--mpp", "0.5", "--patch-size", "64")
     assert code == 0
     assert (tmp_path / "out" / "manifest.json").is_file(), exported

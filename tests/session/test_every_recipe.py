@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from napari_histoanno.jobs import Job
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-PATIENCE = 600
+PATIENCE = 800
 NOT_HERE = {"pannuke-mask-rcnn": "compiled operators"}
 
 
@@ -42,10 +42,15 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 
 
 def small(name: str) -> Recipe:
-    """The recipe, two steps of it, small enough for any machine and without a download."""
+    """The recipe, two steps of it, small enough for any machine and for the sample's 2 mm, and without a download."""
     recipe = Recipe.named(name)
     return recipe.with_changes(
-        steps=2, validate_every=2, batch_size=2, patch_size=min(128, recipe.patch_size), encoder_weights=None
+        steps=2,
+        validate_every=2,
+        batch_size=2,
+        patch_size=min(128, recipe.patch_size),
+        mpp=min(0.5, recipe.mpp),
+        encoder_weights=None,
     )
 
 
