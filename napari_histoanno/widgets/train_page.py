@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_histoanno.jobs import Job
     from napari_histoanno.layers import ProjectView
     from napari_histoanno.session import Session
-    from napari_histoanno.session.correcting import EditableOptions
+    from napari_histoanno.session.objects import EditableOptions
 
 _TRAIN, _STOP, _STOPPING = "▶  Train && preview", "■  Stop training", "Stopping…"
 _AS: dict[str, Literal["pixel", "polygon"]] = {"pixel mask": "pixel", "polygons": "polygon"}

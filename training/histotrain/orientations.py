@@ -31,13 +31,15 @@ def averaged(call: Callable[[UInt8], Floats], images: UInt8, vectors: Sequence[i
     -------
     float32, shape (N, H, W, K)
     """
-    total = np.float32(0)
+    total: Floats | None = None
     for turns in range(4):
         for flip in (False, True):
             turned = np.rot90(images[..., ::-1, :] if flip else images, turns, axes=(-3, -2))
             back = np.rot90(call(np.ascontiguousarray(turned)), -turns, axes=(1, 2))
-            total = total + _turned_back(back[:, :, ::-1] if flip else back, vectors, turns, flip=flip)
-    return np.asarray(total * np.float32(1 / 8), np.float32)
+            upright = _turned_back(back[:, :, ::-1] if flip else back, vectors, turns, flip=flip)
+            total = upright if total is None else total + upright
+    assert total is not None
+    return np.asarray(total / 8, np.float32)
 
 
 def _turned_back(maps: Floats, vectors: Sequence[int], turns: int, *, flip: bool) -> Floats:
