@@ -1,4 +1,4 @@
-"""Training of the weights that ship, on two small made-up images."""
+"""Pre-training of a segmenter, on small made-up images."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Training of the weights that the quick recipes start from.
+"""Training of weights that a quick recipe could start from.
 
 ``python -m histotrain.pretraining.segmenter --nuclei FOLDER --synthetic FOLDER --minutes M --out FILE`` trains
 ``unet/resnet18-half`` on real images of nuclei, every fourth by name left out, and on synthetic slides, and writes all
@@ -7,7 +7,7 @@ folders.
 
 One decoder has to tell apart, pixel by pixel, nuclei and their borders, the kinds of nuclei and the kinds of tissue, in
 colours and magnifications much more various than any laboratory's: a new last layer then finds most of what a user may
-ask for ready made. The learning rate follows the clock, as for the click network; what is written is the moving average
+ask for ready made. None ship so far: see ``tests/benchmarks/RESULTS.md`` for what they were worth. The learning rate follows the clock, as for the click network; what is written is the moving average
 of the weights.
 """
 
@@ -164,7 +164,7 @@ def write_weights(net: nn.Module, file: Path, card: dict[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line; see the module."""
-    parser = argparse.ArgumentParser(description="Train and write the weights that the quick recipes start from.")
+    parser = argparse.ArgumentParser(description="Train and write weights that a quick recipe could start from.")
     parser.add_argument("--nuclei", type=Path, required=True, help="folder of real images; every fourth is left out")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder of synthetic slides; all are used")
     parser.add_argument("--minutes", type=float, default=26.0)
