@@ -140,13 +140,14 @@ class Previewer:
             return None
         probabilities = self._predict(self._image, self._contexts)
         planes = np.ascontiguousarray(np.moveaxis(np.rint(probabilities * 255).astype(np.uint8), -1, 0))
+        said = probabilities.max(-1) > 0
         best = probabilities.argmax(-1)
         return PreviewResult(
             slide=request.slide,
             location=self._place,
             downsample=self._downsample,
             mpp=self._mpp,
-            classes=np.asarray(self._class_ids, np.uint8)[best],
+            classes=np.asarray(self._class_ids, np.uint8)[best] * said,
             confidence=planes.max(0),
             probabilities=planes,
             class_ids=self._class_ids,

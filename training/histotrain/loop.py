@@ -360,7 +360,8 @@ class Trainer:
         Returns
         -------
         float32, shape (H, W, C)
-            From a network that classifies patches, those of the windows around each pixel.
+            From a network that classifies patches, those of the windows around each pixel; from one for nuclei, 0
+            between them.
         """
         whole = max(image.shape[:2]) <= LARGEST or contexts is not None
         with self._lock:
@@ -388,7 +389,9 @@ class Trainer:
         arrays = [None if a is None else torch.from_numpy(a.copy()) for a in (images, contexts)]
         on = [None if t is None else t.to(self._device.torch_device) for t in arrays]
         assert on[0] is not None
+        pixels = unvaried(Batch(on[0], contexts=on[1])).pixels
         with self._device.autocast():
-            logits: Tensor = self._net(unvaried(Batch(on[0], contexts=on[1])).pixels)
-        probabilities: NDArray[np.float32] = logits.float().softmax(1).movedim(1, -1).cpu().numpy()
+            shown = getattr(self._net, "shown", None)
+            found: Tensor = self._net(pixels).float().softmax(1) if shown is None else shown(pixels)
+        probabilities: NDArray[np.float32] = found.movedim(1, -1).cpu().numpy()
         return probabilities

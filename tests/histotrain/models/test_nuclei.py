@@ -146,6 +146,16 @@ def test_points_of_an_untrained_detector_are_few() -> None:
     assert len(points) == len(classes) == len(scores) < 5
 
 
+def test_what_is_shown_is_the_classes_of_the_nuclei_alone() -> None:
+    net = build_model("instance-unet", 2).eval()
+    assert isinstance(net, NucleusNetwork)
+    images = discs(2)[0]
+    shown, nuclei = net.shown(images), net.nuclei(images)
+    assert shown.shape == (2, 2, 64, 64)
+    for probabilities, found in zip(shown, nuclei, strict=True):
+        np.testing.assert_array_equal(probabilities.sum(0).numpy() > 0, found.instances > 0)
+
+
 def test_a_click_changes_the_mask() -> None:
     torch.manual_seed(0)
     net = build_model("nuclick", classes=1).eval()

@@ -114,6 +114,14 @@ class NucleusNetwork(nn.Module):
             found.append(Nuclei(instances, *classes_of(instances, probabilities[index])))
         return found
 
+    @torch.no_grad()
+    def shown(self, images: Tensor) -> Tensor:
+        """Class probabilities float32 (N, C, H, W) of images (N, 3, H, W), 0 where there is no nucleus."""
+        arrays = {name: maps.float().cpu() for name, maps in self.maps(images).items()}
+        single = [{name: maps[i].numpy() for name, maps in arrays.items()} for i in range(len(images))]
+        nuclei = torch.from_numpy(np.stack([self.separate(maps) > 0 for maps in single]))
+        return arrays[CLASSES].softmax(1) * nuclei[:, None]
+
     @abstractmethod
     def branches(self, images: Tensor) -> dict[str, Tensor]:
         """Maps by name, for images whose sides are multiples of the divisor."""
