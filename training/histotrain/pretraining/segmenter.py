@@ -7,8 +7,8 @@ folders.
 
 One decoder has to tell apart, pixel by pixel, nuclei and their borders, the kinds of nuclei and the kinds of tissue, in
 colours and magnifications much more various than any laboratory's: a new last layer then finds most of what a user may
-ask for ready made. None ship so far: see ``tests/benchmarks/RESULTS.md`` for what they were worth. The learning rate follows the clock, as for the click network; what is written is the moving average
-of the weights.
+ask for ready made. None ship so far: ``tests/benchmarks/RESULTS.md`` says what they were worth. The learning rate
+follows the clock, as for the click network; what is written is the moving average of the weights.
 """
 
 from __future__ import annotations
