@@ -59,6 +59,23 @@ class Kind(StrEnum):
     GEOJSON = "geojson"
 
 
+def _show_recipes(wanted: bool) -> None:  # typer calls it with the option's value
+    """List recipes by heading, each with what must be annotated for it, and exit."""
+    if not wanted:
+        return
+    from histotrain.recipes import Recipe, list_recipes, recipe_groups, requirements_of
+
+    lines = list_recipes()
+    needs = {name: [str(need) for need in requirements_of(Recipe.named(name))] for name in lines}
+    shown: list[str] = []
+    for title, names in recipe_groups().items():
+        shown.append(f"\n{title}")
+        for name in names:
+            shown += [f"  {name}", f"      {lines[name]}", f"      needs {', and '.join(needs[name])}"]
+    output.result({"recipes": lines, "groups": recipe_groups(), "needs": needs}, *shown)
+    raise typer.Exit
+
+
 @command("train")
 def train(  # noqa: PLR0913 - a command's options
     project: ProjectFolder,
@@ -73,16 +90,15 @@ def train(  # noqa: PLR0913 - a command's options
     ] = None,
     resume: Annotated[str | None, typer.Option(help="Interrupted model run to go on with.")] = None,
     overrides: Overrides = None,
-    list_them: Annotated[bool, typer.Option("--list", help="List the recipes and exit.")] = False,
+    list_them: Annotated[
+        bool, typer.Option("--list", callback=_show_recipes, is_eager=True, help="List the recipes and exit.")
+    ] = False,
     scheduler: Scheduler = None,
 ) -> None:
     """Train a model on everything annotated. Ctrl-C stops and keeps the best model."""
     from histotrain.recipes import Recipe
     from napari_histoanno.cli.following import exit_if_cancelled, find_run, follow, session_for_jobs
 
-    if list_them:
-        _show_recipes()
-        return
     with session_for_jobs(project, scheduler) as session:
         if resume is not None:
             job = session.resume_training(find_run(session, resume) or "")
@@ -119,20 +135,6 @@ def train(  # noqa: PLR0913 - a command's options
             f"Model: {status.path}",
         )
         exit_if_cancelled(job)
-
-
-def _show_recipes() -> None:
-    """Recipes by heading, each with what must be annotated for it."""
-    from histotrain.recipes import Recipe, list_recipes, recipe_groups, requirements_of
-
-    lines = list_recipes()
-    needs = {name: [str(need) for need in requirements_of(Recipe.named(name))] for name in lines}
-    shown: list[str] = []
-    for title, names in recipe_groups().items():
-        shown.append(f"\n{title}")
-        for name in names:
-            shown += [f"  {name}", f"      {lines[name]}", f"      needs {', and '.join(needs[name])}"]
-    output.result({"recipes": lines, "groups": recipe_groups(), "needs": needs}, *shown)
 
 
 @command("models")

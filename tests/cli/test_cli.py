@@ -151,7 +151,7 @@ def test_the_doctor_looks_at_every_part(histoanno: Any, tmp_path: Path) -> None:
 
 
 def test_recipes_are_listed_without_a_project(histoanno: Any) -> None:
-    code, listed = histoanno("train", ".", "--list")
+    code, listed = histoanno("train", "--list")
     assert code == 0
     assert "default" in listed["recipes"]
     assert "dmmn-m3" in listed["groups"]["Several magnifications (Ho 2021)"]

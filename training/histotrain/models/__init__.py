@@ -27,6 +27,7 @@ from histotrain.models.catalogue import (
     combines,
     list_models,
     task_of,
+    unknown_network,
 )
 from histotrain.models.magnifications import magnifications_of, width_of
 
@@ -83,10 +84,7 @@ def _segmenter(name: str, decoder: str, encoder: str, classes: int) -> nn.Module
     from histotrain.models.anysize import AnySize
 
     if decoder not in DECODERS or not combines(decoder, encoder):
-        raise TrainingError(
-            f"there is no network {name!r}",
-            hint=f"Try unet/resnet18, another decoder ({', '.join(DECODERS)}), or one of: {', '.join(FAMILIES)}.",
-        )
+        raise unknown_network(name)
     if decoder == "unet" and encoder in OWN_UNETS:
         from histotrain.models.resnet_unet import LAYOUTS, STEMS, ResNetUnet
 

@@ -143,7 +143,13 @@ def task_of(name: str) -> Task:
         return "patches"
     if kind in DECODERS:
         return "regions"
-    raise TrainingError(f"there is no network {name!r}", hint="histotrain.models.list_models() has the names.")
+    raise unknown_network(name)
+
+
+def unknown_network(name: str) -> TrainingError:
+    """The error that names the networks there are."""
+    hint = f"Try unet/resnet18, another decoder ({', '.join(DECODERS)}), or one of: {', '.join(FAMILIES)}."
+    return TrainingError(f"there is no network {name!r}", hint=hint)
 
 
 def combines(decoder: str, encoder: str) -> bool:
