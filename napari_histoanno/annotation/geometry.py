@@ -168,7 +168,8 @@ def to_native(geometry: Geometry) -> dict[str, Any]:
     if isinstance(geometry, Scribble):
         return {"kind": "scribble", "points": [list(point) for point in geometry.points], "width": geometry.width}
     if isinstance(geometry, Area):
-        return {"kind": "area", "wkt": shapely.to_wkt(geometry.polygon, rounding_precision=-1)}
+        # not WKT: GEOS rounds what it writes as text, 0.1 + 0.2 to 0.3
+        return {"kind": "area", "wkb": shapely.to_wkb(geometry.polygon, hex=True)}
     kind = next(name for name, cls in _KINDS.items() if isinstance(geometry, cls))
     return {"kind": kind, **{name: getattr(geometry, name) for name in geometry.__dataclass_fields__}}
 
@@ -187,7 +188,9 @@ def from_native(native: Mapping[str, Any]) -> Geometry:
         if kind == "scribble":
             return Scribble(tuple((float(x), float(y)) for x, y in values["points"]), float(values["width"]))
         if kind == "area":
-            return Area(shapely.from_wkt(values["wkt"]))
+            if "wkt" in values:  # as earlier versions wrote it
+                return Area(shapely.from_wkt(values["wkt"]))
+            return Area(shapely.from_wkb(values["wkb"]))
         if kind in _KINDS:
             return _KINDS[kind](**{name: float(value) for name, value in values.items()})
     except (TypeError, KeyError, shapely.errors.GEOSException) as error:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from napari_histoanno.annotation import (
@@ -37,6 +37,7 @@ GEOMETRIES = st.one_of(
 
 
 @given(GEOMETRIES)
+@example(Area(shapely.box(-5.960464477539063e-08, 0.1 + 0.2, 0.25, 1.25)))
 def test_native_parameters_round_trip(geometry: object) -> None:
     assert from_native(to_native(geometry)) == geometry
 
@@ -57,6 +58,8 @@ def test_bounds_hold_the_shape(geometry: object) -> None:
         {"kind": "box", "x": 1},
         {"kind": "area", "wkt": "POLYGON"},
         {"kind": "area", "wkt": "POINT(1 1)"},
+        {"kind": "area", "wkb": "no hexadecimal"},
+        {"kind": "area"},
         {"kind": "point", "x": "a", "y": 1},
         {"kind": "scribble", "points": [[1]], "width": 1},
     ],
