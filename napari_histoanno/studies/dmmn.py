@@ -164,7 +164,8 @@ class Dmmn(Study[Data]):
         "are 1 - share of the class, as in equation 2.",
         f"Quick: target patches of 64 px at 2 µm, which show the paper's 128 µm; networks with a quarter of the "
         f"paper's channels; {STEPS} steps of Adam at {RATE:g}, where the paper has 290,000 of SGD at 5e-5; flips and "
-        "turns as the only augmentation; two of the six networks.",
+        "turns as the only augmentation; two of the six networks. That is far from the end of learning: neither "
+        "network tells the two kinds of stroma apart by then, so it does not decide whether surroundings help.",
         "Full: the paper's patches, pixel size and optimiser, augmentation with elastic deformation of half of the "
         "patches, and 20 epochs over what is annotated here.",
     )
@@ -267,4 +268,4 @@ def _draw_means(part: Any, networks: Sequence[str], results: Sequence[Result]) -
         axes.plot(where, quoted, "k_", markersize=14, label="paper, table 3" if index == 0 else None)
     axes.set_xticks(range(len(networks)), networks)
     axes.set_ylim(0, 1)
-    axes.legend(ncols=2)
+    axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
