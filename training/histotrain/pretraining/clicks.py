@@ -3,20 +3,15 @@
 ``python -m histotrain.pretraining.clicks --nuclei FOLDER --synthetic FOLDER --minutes M --out FILE`` trains NuClick
 (`histotrain.models.nuclick`) on real images, every fourth by name left out, and on synthetic ones, and writes it as
 ONNX with a JSON card beside it. Both folders hold ``images/NAME.png`` and ``labels/NAME.tif``.
-
-The learning rate follows the clock, not a number of steps, so that a machine of any speed uses the time it is given
-to the end; what is written is the moving average of the weights.
+See `histotrain.pretraining.clock` for how long it trains.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import hashlib
 import json
 import logging
-import math
-import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -24,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from histotrain.models.export import export_onnx
 from histotrain.models.nuclick import NuClick
+from histotrain.pretraining.clock import Clock, train_by_clock
 from histotrain.pretraining.crops import CLICK_RADIUS, SIDE, UNKNOWN, draw_crop
 from histotrain.pretraining.pairs import load_pairs, without_held_out
 
@@ -43,8 +39,6 @@ MEAN, STD = (176.0, 150.0, 190.0), (50.0, 55.0, 45.0)
 WIDTHS = (16, 32, 64, 128)
 """Channels of the network: fewer than NuClick has by default, for twice as many clicks per second and twice as many
 examples in the same time of training."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +74,16 @@ def train_clicks(real: Sequence[Pair], synthetic: Sequence[Pair], settings: Clic
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     net = NuClick(1, WIDTHS).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(net)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-3)
-    began, step, progress, running = time.monotonic(), 0, 0.0, math.nan
-    while progress < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * progress))
-        images, target = _batch(real, synthetic, settings, rng)
-        net.train()
+
+    def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
+        images, target = batch
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(images)
-        loss = click_loss(logits.float(), target)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-        optimizer.step()
-        step += 1
-        _follow(average, net, min(0.998, step / (step + 10)))
-        running = loss.item() if math.isnan(running) else 0.99 * running + 0.01 * loss.item()
-        progress = (time.monotonic() - began) / (60 * settings.minutes)
-        if settings.steps:
-            progress = max(progress, step / settings.steps)
-        if step % 100 == 0:
-            _log.info("step %d, %.0f %%, loss %.4f", step, 100 * progress, running)
-    return average.eval(), step
+        return click_loss(logits.float(), target)
+
+    clock = Clock(settings.minutes, settings.steps, settings.rate, weight_decay=1e-3)
+    steps = train_by_clock(net, lambda: _batch(real, synthetic, settings, rng), loss_of, clock)
+    return net, steps
 
 
 def click_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -147,16 +127,6 @@ def _batch(
         crops.append(draw_crop(pairs[rng.choice(len(pairs), p=weights / weights.sum())], rng))
     images, clicks, target = (torch.from_numpy(np.stack(part)) for part in zip(*crops, strict=True))
     return network_input(images, clicks), target[:, None]
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, net: nn.Module, keep: float) -> None:
-    new = net.state_dict()
-    for name, value in average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(new[name], 1 - keep)
-        else:
-            value.copy_(new[name])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

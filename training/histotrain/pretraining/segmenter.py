@@ -7,8 +7,8 @@ folders.
 
 One decoder has to tell apart, pixel by pixel, nuclei and their borders, the kinds of nuclei and the kinds of tissue, in
 colours and magnifications much more various than any laboratory's: a new last layer then finds most of what a user may
-ask for ready made. None ship so far: ``tests/benchmarks/RESULTS.md`` says what they were worth. The learning rate
-follows the clock, as for the click network; what is written is the moving average of the weights.
+ask for ready made. None ship so far: ``tests/benchmarks/RESULTS.md`` says what they were worth. See
+`histotrain.pretraining.clock` for how long it trains.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ import argparse
 import hashlib
 import json
 import logging
-import math
-import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -28,10 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from histotrain.models import build_model
 from histotrain.pixels import normalised
+from histotrain.pretraining.clock import Clock, train_by_clock
 from histotrain.pretraining.scenes import UNKNOWN, draw_scene_crop, load_scenes
 
 if TYPE_CHECKING:
@@ -47,9 +45,6 @@ HEADS = {"nuclei": 3, "regions": 6, "kinds": 4}
 """Channels of each question, in the order of the last layer's channels."""
 
 _SMOOTHING = 0.02  # synthetic borders are known more exactly than they can be seen
-_KEEP = 0.998
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,31 +84,17 @@ def train_segmenter(
     """The network of averaged weights, in evaluation mode, and how many steps were taken."""
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
-    net = build_model(MODEL, sum(HEADS.values())).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(_KEEP), use_buffers=True)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-2)
-    began, step, progress, running = time.monotonic(), 0, 0.0, math.nan
-    while progress < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * progress))
-        pixels, targets = draw_batch(real, synthetic, settings, rng)
+    net = build_model(MODEL, sum(HEADS.values())).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def loss_of(batch: tuple[Tensor, dict[str, Tensor]]) -> Tensor:
+        pixels, targets = batch
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(pixels)
-        loss = scene_loss(logits.float(), targets)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-        optimizer.step()
-        average.update_parameters(net)
-        step += 1
-        running = loss.item() if math.isnan(running) else 0.99 * running + 0.01 * loss.item()
-        progress = (time.monotonic() - began) / (60 * settings.minutes)
-        if settings.steps:
-            progress = max(progress, step / settings.steps)
-        if step % 100 == 0:
-            _log.info("step %d, %.0f %%, loss %.4f", step, 100 * progress, running)
-    trained: nn.Module = average.module
-    return trained.eval(), step
+        return scene_loss(logits.float(), targets)
+
+    clock = Clock(settings.minutes, settings.steps, settings.rate, weight_decay=1e-2)
+    steps = train_by_clock(net, lambda: draw_batch(real, synthetic, settings, rng), loss_of, clock)
+    return net, steps
 
 
 def draw_batch(
