@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _SMALLEST = 12  # pixels; less is a sliver that a neighbour or the edge left over
 _CLEAR = 3.0  # pixels between a place without objects and the next object
+
+
+_Image = TypeVar("_Image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,6 @@ def load_pairs(folder: Path) -> list[Pair]:
     return pairs
 
 
-def without_held_out(pairs: list[Pair]) -> list[Pair]:
-    """All but every fourth by name, which are kept for testing."""
-    return [pair for n, pair in enumerate(pairs) if n % 4 != 3]
+def without_held_out(images: list[_Image]) -> list[_Image]:
+    """All but every fourth of images by name, which are kept for testing."""
+    return [image for n, image in enumerate(images) if n % 4 != 3]

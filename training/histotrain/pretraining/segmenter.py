@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from histotrain.models import build_model
 from histotrain.pixels import normalised
 from histotrain.pretraining.clock import Clock, train_by_clock
+from histotrain.pretraining.pairs import without_held_out
 from histotrain.pretraining.scenes import UNKNOWN, draw_scene_crop, load_scenes
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the safetensors file")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    real = [scene for n, scene in enumerate(load_scenes(given.nuclei)) if n % 4 != 3]
+    real = without_held_out(load_scenes(given.nuclei))
     synthetic = load_scenes(given.synthetic)
     settings = SegmenterTraining(given.minutes, given.steps, seed=given.seed)
     net, steps = train_segmenter(real, synthetic, settings)
